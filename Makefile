@@ -5,3 +5,7 @@ export GOFLAGS := -trimpath -tags=disable_grpc_modules -buildvcs=false
 
 build:
 	go build -o bin/landwaiter ./cmd/landwaiter
+
+# The real servers that the tests run against.
+servers:
+	test/servers/install.sh
