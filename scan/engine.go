@@ -23,6 +23,19 @@ type Engine interface {
 	Close() error
 }
 
+// A Batcher is an engine, or a pool, that takes work without a goroutine for
+// each sample: at thousands of small objects a second, waking those is most of
+// the cost.
+type Batcher interface {
+	// Submit starts to inspect s and returns at once, or as soon as there is room.
+	// Either it returns an error and done is never called, or it returns nil and
+	// done is called once with what Scan would have returned, also when ctx ends
+	// first. done runs on a goroutine that serves other samples too, so it must
+	// not block; it may call Submit only on another goroutine. s.File must stay
+	// open, and s.Open callable, until done is called.
+	Submit(ctx context.Context, s Sample, done func(Report, error)) error
+}
+
 // A Sample is the content to inspect: one version of one object.
 type Sample struct {
 	Name   string   // the key's last element, shown to engines that look at extensions
@@ -122,6 +135,7 @@ type Limits struct {
 	Timeout   time.Duration `json:"timeout,omitempty"`
 	Ratio     int64         `json:"ratio,omitempty"`     // expanded bytes for each packed one
 	Encrypted bool          `json:"encrypted,omitempty"` // the engine alerts on encrypted content
+	Exceeded  bool          `json:"exceeded,omitempty"`  // the engine alerts where one of these limits was passed
 }
 
 // DefaultLimits are our own bounds on what is opened (archives above all).
