@@ -18,7 +18,7 @@ type Workflow struct {
 	Definition FileDefinition `json:"file_definition,omitzero" yaml:"file_definition,omitempty"`
 	// NotScanned says what becomes of each reason: "held" (default), "blocked",
 	// or "allowed", which must name the reason: there is no wildcard for it.
-	NotScanned map[scan.Reason]Decision `json:"not_scanned,omitempty" yaml:"not_scanned,omitempty"`
+	NotScanned map[scan.Reason]Decision `json:"not_scanned,omitempty" yaml:"not_scanned,omitempty" enum:"held,blocked,allowed" keys:"too_large,encrypted,archive_depth,archive_files,archive_size,timeout,unsupported,engine_error,engine_unavailable,stale_definitions,access_denied,key_denied,cold_tier,locked,not_regular,filtered,superseded,gone,canceled,engine_crash,fenced_off"`
 
 	Tagging    Tagging    `json:"tagging,omitzero" yaml:"tagging,omitempty"`
 	Sanitized  Remedy     `json:"sanitized,omitzero" yaml:"sanitized,omitempty"`
@@ -52,11 +52,11 @@ type FileDefinition struct {
 // names; "-" switches one off.
 type Tagging struct {
 	Enabled      bool              `json:"enabled,omitempty" yaml:"enabled,omitempty"`
-	ResultKey    string            `json:"result_key,omitempty" yaml:"result_key,omitempty"`       // MetaDefenderResult
-	FileIDKey    string            `json:"file_id_key,omitempty" yaml:"file_id_key,omitempty"`     // MetaDefenderFileId
-	TimestampKey string            `json:"timestamp_key,omitempty" yaml:"timestamp_key,omitempty"` // MetaDefenderAnalysisTimestamp
-	VersionKey   string            `json:"version_key,omitempty" yaml:"version_key,omitempty"`     // MetaDefenderVersion: the version that the others speak of
-	Values       map[string]string `json:"values,omitempty" yaml:"values,omitempty"`               // by verdict: clean → "No Threat Detected"
+	ResultKey    string            `json:"result_key,omitempty" yaml:"result_key,omitempty"`                                      // MetaDefenderResult
+	FileIDKey    string            `json:"file_id_key,omitempty" yaml:"file_id_key,omitempty"`                                    // MetaDefenderFileId
+	TimestampKey string            `json:"timestamp_key,omitempty" yaml:"timestamp_key,omitempty"`                                // MetaDefenderAnalysisTimestamp
+	VersionKey   string            `json:"version_key,omitempty" yaml:"version_key,omitempty"`                                    // MetaDefenderVersion: the version that the others speak of
+	Values       map[string]string `json:"values,omitempty" yaml:"values,omitempty" keys:"clean,suspicious,infected,not_scanned"` // by verdict: clean → "No Threat Detected"
 }
 
 // Handling is what is done with the object itself.
@@ -72,9 +72,9 @@ const (
 
 // A Remedy is what follows a decision.
 type Remedy struct {
-	Handling     Handling      `json:"handling,omitempty" yaml:"handling,omitempty"`
-	Destinations []Destination `json:"destinations,omitempty" yaml:"destinations,omitempty"` // 1 to 5 for copy and move
-	OnConflict   string        `json:"on_conflict,omitempty" yaml:"on_conflict,omitempty"`   // rename (default), overwrite, fail
+	Handling     Handling      `json:"handling,omitempty" yaml:"handling,omitempty" enum:"keep,copy,move,delete"`
+	Destinations []Destination `json:"destinations,omitempty" yaml:"destinations,omitempty"`                            // 1 to 5 for copy and move
+	OnConflict   string        `json:"on_conflict,omitempty" yaml:"on_conflict,omitempty" enum:"rename,overwrite,fail"` // rename (default), overwrite, fail
 }
 
 // A Destination is a folder of a unit.
