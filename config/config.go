@@ -1,0 +1,121 @@
+// Package config reads the configuration: a YAML file, LANDWAITER_… variables
+// and flags, in that order of strength. It decodes strictly: what it does not
+// know is an error with its place in the file and the nearest name.
+package config
+
+import (
+	"runtime"
+	"time"
+)
+
+// A Config is everything that a daemon is told. Units, pools and workflows are
+// nouns with names; the rest are settings that variables and flags may override.
+type Config struct {
+	Data      string     `yaml:"data" default:"./landwaiter-data" doc:"Folder of the ledger, the quarantine and the control socket. A relative path is taken from the working folder."`
+	Server    Server     `yaml:"server" doc:"The HTTP listener."`
+	Log       Log        `yaml:"log" doc:"What is logged, on standard error."`
+	Store     Store      `yaml:"store" doc:"Where the ledger is."`
+	Bounds    Bounds     `yaml:"bounds" doc:"Numbers that keep the daemon bounded."`
+	Sandbox   string     `yaml:"sandbox" default:"auto" enum:"required,auto,off" doc:"Whether parsers of content run boxed: required refuses to start without the kernel's help, auto takes what the kernel has, off runs them as plain child processes."`
+	Units     []Unit     `yaml:"units" doc:"The storage units to watch."`
+	Pools     []Pool     `yaml:"pools" doc:"The groups of engines. Without one named default, the built-in engine is the pool default."`
+	Workflows []Workflow `yaml:"workflows" doc:"What follows a verdict. Without one named default, default reports and changes nothing."`
+
+	src     *source           // the file, for excerpts
+	origins map[string]Origin // by path
+	secrets map[string]string // references by path, for Show
+}
+
+// Server says where the daemon listens.
+type Server struct {
+	Listen string `yaml:"listen" default:"127.0.0.1:8730" doc:"HOST:PORT to listen at, or off."`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level  string `yaml:"level" default:"info" enum:"debug,info,warn,error" doc:"The least level that is logged."`
+	Format string `yaml:"format" default:"text" enum:"text,json" doc:"One line of text, or one JSON object, for each record."`
+}
+
+// Store says where the ledger is kept.
+type Store struct {
+	DSN Secret `yaml:"dsn" doc:"postgres://… of a PostgreSQL database. Empty: SQLite in the data folder."`
+}
+
+// Bounds are the numbers that keep the daemon bounded: full means wait or push
+// back, never drop.
+type Bounds struct {
+	Workers      int           `yaml:"workers" min:"1" max:"4096" doc:"Small objects in work at once. Default: 8 for each core."`
+	LargeWorkers int           `yaml:"large_workers" min:"1" max:"1024" doc:"Large objects in work at once. Default: 2 for each core."`
+	LargeSize    Size          `yaml:"large_size" default:"8MiB" min:"1" doc:"Size from which an object is large."`
+	BytesInWork  Size          `yaml:"bytes_in_work" default:"256MiB" min:"1MiB" doc:"Bytes of objects in work at once; a large one counts as large_size."`
+	Backlog      int           `yaml:"backlog" default:"50000" min:"1" doc:"Pending entries of a unit at which sweeps and scans wait."`
+	PushBacklog  int           `yaml:"push_backlog" default:"2000000" min:"1" doc:"Pending entries of a unit at which its sources of events wait."`
+	DiskFree     int           `yaml:"disk_free" default:"10" min:"0" max:"90" doc:"Percent of the data folder's disk that must be free; below it sources wait, until twice as much is free."`
+	Attempts     int           `yaml:"attempts" default:"20" min:"1" max:"1000" doc:"Attempts at one version before its entry fails."`
+	AttemptsFor  time.Duration `yaml:"attempts_for" default:"24h" min:"1s" doc:"How long a version is tried again before its entry fails."`
+	StepTimeout  time.Duration `yaml:"step_timeout" default:"1m" min:"1s" doc:"For one action on storage; large objects get more."`
+	ScanTimeout  time.Duration `yaml:"scan_timeout" default:"10m" min:"1s" doc:"For one scan of one object."`
+	Archive      Archive       `yaml:"archive" doc:"How far archives are opened. What lies beyond is not_scanned, never clean."`
+}
+
+// Archive bounds how far archives are opened.
+type Archive struct {
+	Depth    int  `yaml:"depth" default:"16" min:"0" max:"64" doc:"Archives in archives."`
+	Entries  int  `yaml:"entries" default:"100000" min:"1" doc:"Members of one object, at all depths together."`
+	Expanded Size `yaml:"expanded" default:"10GiB" min:"1MiB" doc:"Bytes unpacked from one object."`
+	Ratio    int  `yaml:"ratio" default:"1000" min:"1" doc:"Bytes unpacked for each packed one."`
+}
+
+// A Size is a number of bytes.
+type Size int64
+
+// String writes the size as it may be written in the file.
+func (s Size) String() string { return FormatSize(int64(s)) }
+
+// A Unit is a storage unit. Its zero durations mean the defaults of its vendor.
+type Unit struct {
+	Name       string            `yaml:"name" need:"yes" doc:"Unique name."`
+	URL        string            `yaml:"url" need:"yes" doc:"Where it is: file:///folder, s3://bucket/prefix?endpoint=…&region=…. Secrets do not belong here but in options."`
+	Workflow   string            `yaml:"workflow" doc:"Name of the workflow. Default: default."`
+	Partitions []string          `yaml:"partitions" doc:"Folders of the unit to watch. Default: all of it."`
+	Options    map[string]Secret `yaml:"options" doc:"The vendor's own options, secrets among them."`
+	Sweep      time.Duration     `yaml:"sweep" min:"1s" doc:"How often the whole unit is listed; with it, nothing at rest for longer is missed. Default: 10m for local folders, 1h for stores that push events, 1m for others."`
+	Settle     time.Duration     `yaml:"settle" doc:"How long size and time must be stable where nothing better tells that an object is whole. Default: 2s."`
+	SettleMax  time.Duration     `yaml:"settle_max" doc:"After this an object is scanned as it is. Default: 15m."`
+	Versions   string            `yaml:"versions" default:"current" enum:"current,all" doc:"Which versions of an object are scanned."`
+	Unfenced   bool              `yaml:"unfenced" doc:"Allow deleting where the vendor cannot make it conditional on the version that was scanned."`
+	Probe      string            `yaml:"probe" doc:"Prefix under which capabilities are proven, ending in /, or off. Default: .landwaiter-probe/."`
+	ReadOnly   bool              `yaml:"read_only" doc:"Look and read, change nothing."`
+	Rate       float64           `yaml:"rate" min:"0" doc:"Calls a second to the vendor. Default: no limit."`
+}
+
+// A Pool is a group of engines that shares load and fails over.
+type Pool struct {
+	Name              string        `yaml:"name" need:"yes" doc:"Unique name."`
+	Instances         []Instance    `yaml:"instances" doc:"The engines of the pool."`
+	Failover          string        `yaml:"failover" doc:"The pool that is asked while no instance of this one can answer."`
+	MaxDefinitionsAge time.Duration `yaml:"max_definitions_age" default:"7d" doc:"Definitions older than this do not count: not_scanned(stale_definitions). 0: any age."`
+}
+
+// An Instance is an engine at an address.
+type Instance struct {
+	URL    string `yaml:"url" need:"yes" doc:"builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port, icap://host:port/service."`
+	Limit  int    `yaml:"limit" min:"0" max:"10000" doc:"Objects in flight to it. Default: the engine's own, 64."`
+	APIKey Secret `yaml:"api_key" doc:"Its API key."`
+	Rule   string `yaml:"rule" doc:"The engine's own rule or workflow; a workflow's rule goes before it."`
+}
+
+// A Workflow is a section that package workflow decodes itself.
+type Workflow = Section
+
+// complete fills in the defaults that depend on the machine.
+func (c *Config) complete() {
+	cores := runtime.GOMAXPROCS(0)
+	if c.Bounds.Workers == 0 {
+		c.Bounds.Workers = 8 * cores
+	}
+	if c.Bounds.LargeWorkers == 0 {
+		c.Bounds.LargeWorkers = 2 * cores
+	}
+}
