@@ -167,6 +167,12 @@ type Prober interface {
 	Probe(ctx context.Context, prefix string) (Caps, error)
 }
 
+// A Degrader says what works worse than it should right now, in words for the
+// operator: nil if nothing does.
+type Degrader interface {
+	Degraded() error
+}
+
 // Caps are the capabilities of a driver on its server.
 type Caps struct {
 	Watch, Settle, Put, Copy, Remove, Tag, Versions, Prune bool
