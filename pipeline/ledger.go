@@ -64,6 +64,9 @@ type Ledger interface {
 	// Inventory returns up to n rows with keys after after, in byte order.
 	Inventory(ctx context.Context, unit int64, after string, n int) ([]ledger.Row, error)
 
+	// Row returns the inventory row of a key.
+	Row(ctx context.Context, unit int64, key string) (ledger.Row, bool, error)
+
 	// Held returns the aside and temporary names (Step.Aside) of the unit's
 	// unfinished plans, so that listings leave them out.
 	Held(ctx context.Context, unit int64) (map[string]bool, error)

@@ -1,0 +1,288 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+)
+
+// pickAtMost bounds the entries that one PickUp takes, so that units take turns.
+const pickAtMost = 256
+
+// idleLook is the longest that the dispatcher sleeps without looking.
+const idleLook = 5 * time.Second
+
+// dispatch picks up due entries while there is room and hands them to the
+// workers of their lane; units take turns. What is left in the lanes when ctx
+// ends is given back.
+func (p *Pipeline) dispatch(ctx context.Context) error {
+	defer func() {
+		for lane := range p.ready {
+			close(p.ready[lane])
+		}
+	}()
+	turn := 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wait, err := p.fill(ctx, turn)
+		turn++
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			p.log.Error("pick up", "err", err)
+			wait = time.Second
+		}
+		if wait <= 0 {
+			continue
+		}
+		reset(timer, wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.o.Ledger.Changed():
+		case <-p.freed:
+		case <-p.moved:
+		case <-timer.C:
+		}
+	}
+}
+
+// fill gives each unit a turn in each lane and says how long to wait before
+// the next look; 0 means at once.
+func (p *Pipeline) fill(ctx context.Context, turn int) (time.Duration, error) {
+	due, err := p.o.Ledger.Due(ctx)
+	if err != nil {
+		return 0, err
+	}
+	now := p.now()
+	wait := idleLook
+	later := func(t time.Time) { wait = min(wait, max(t.Sub(now), time.Millisecond)) }
+	units := p.list()
+	more := false
+	for i := range units {
+		u := units[(i+turn)%len(units)]
+		lanes, any := due[u.ID]
+		if !any {
+			continue
+		}
+		if down := u.downUntil(); down.After(now) {
+			later(down)
+			continue
+		}
+		if !p.poolsReady(&u.Workflow) {
+			later(now.Add(200 * time.Millisecond))
+			continue
+		}
+		for lane, t := range lanes {
+			if t.IsZero() {
+				continue
+			}
+			if t.After(now) {
+				later(t)
+				continue
+			}
+			room := p.room(ledger.Lane(lane))
+			if room == 0 {
+				continue // freed wakes us
+			}
+			n := min(room, pickAtMost)
+			got, err := p.o.Ledger.PickUp(ctx, u.ID, ledger.Lane(lane), n)
+			if err != nil {
+				return 0, err
+			}
+			for j := range got {
+				if err := p.hand(ctx, &got[j]); err != nil {
+					p.giveBack(got[j:])
+					return 0, err
+				}
+			}
+			if len(got) == n {
+				more = true
+			} else if len(got) == 0 {
+				later(now.Add(100 * time.Millisecond)) // due, but its key is in work or held
+			}
+		}
+	}
+	if more {
+		return 0, nil
+	}
+	return wait, nil
+}
+
+// room says how many entries may be picked up for lane now.
+func (p *Pipeline) room(lane ledger.Lane) int {
+	c := p.ready[lane]
+	if lane == ledger.Alone {
+		if p.alone.Load() {
+			return 0
+		}
+		return 1
+	}
+	if free := cap(c) - len(c); free >= cap(c)/2 {
+		return free
+	}
+	return 0
+}
+
+func (p *Pipeline) hand(ctx context.Context, e *ledger.Entry) error {
+	if e.Lane == ledger.Alone {
+		p.alone.Store(true)
+	}
+	select {
+	case p.ready[e.Lane] <- e:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// work takes entries of one lane to their end.
+func (p *Pipeline) work(ctx context.Context, lane ledger.Lane) {
+	c := p.ready[lane]
+	for e := range c {
+		if lane != ledger.Alone && len(c) <= cap(c)/2 {
+			signal(p.freed)
+		}
+		if ctx.Err() != nil {
+			p.giveBack([]ledger.Entry{*e})
+			continue
+		}
+		p.process(ctx, e)
+		if lane == ledger.Alone {
+			p.alone.Store(false)
+			signal(p.freed)
+		}
+	}
+}
+
+// giveBackWithin bounds how long a stopping pipeline tries to give back.
+const giveBackWithin = 5 * time.Second
+
+// giveBack returns entries to the ledger as if they had not been picked up.
+func (p *Pipeline) giveBack(entries []ledger.Entry) {
+	ctx, cancel := context.WithTimeout(context.Background(), giveBackWithin)
+	defer cancel()
+	for i := range entries {
+		if err := p.o.Ledger.GiveBack(ctx, &entries[i], p.now(), false); err != nil && !fault.Is(err, fault.Stale) {
+			p.log.Warn("give back", "entry", entries[i].ID, "err", err)
+		}
+	}
+}
+
+// process carries one entry as far as it goes now and sees to what comes after.
+func (p *Pipeline) process(ctx context.Context, e *ledger.Entry) {
+	u := p.unit(e.Unit)
+	if u == nil {
+		p.giveBack([]ledger.Entry{*e})
+		return
+	}
+	err := p.carry(ctx, u, e)
+	if err == nil {
+		u.well()
+		if p.o.Finished != nil && e.State == ledger.Finished {
+			p.o.Finished(e)
+		}
+		return
+	}
+	if fault.Is(err, fault.Stale) {
+		p.log.Debug("no longer ours", "unit", u.Name, "entry", e.ID)
+		return
+	}
+	if ctx.Err() != nil {
+		p.giveBack([]ledger.Entry{*e})
+		return
+	}
+	if err := p.again(ctx, u, e, err); err != nil && !fault.Is(err, fault.Stale) {
+		p.log.Error("entry stays in work until the next start", "unit", u.Name, "entry", e.ID, "err", err)
+	}
+}
+
+// carry takes e to the end, from wherever an earlier attempt left it.
+func (p *Pipeline) carry(ctx context.Context, u *unit, e *ledger.Entry) error {
+	st, err := p.o.Storages.Get(u.Name)
+	if err != nil {
+		return &unitDown{err}
+	}
+	var end ledger.End
+	if e.State == ledger.Pending {
+		if end, err = p.examine(ctx, st, u, e); err != nil { // stat, scan, decide, plan; changes nothing
+			return err
+		}
+		if !e.Plan.Open() {
+			return p.finish(ctx, st, e, end) // one commit for a clean object
+		}
+		begun, err := p.begin(ctx, st, e) // durable before any change
+		if err != nil || !begun {
+			return err
+		}
+	}
+	return p.act(ctx, st, u, e, end)
+}
+
+// errSnooze says: not now, look again after the time; it is no failure.
+type errSnooze struct {
+	until time.Time
+	lane  ledger.Lane
+	why   string
+}
+
+func (s *errSnooze) Error() string { return "not yet: " + s.why }
+
+// unitDown wraps an error that concerns the unit, not the object.
+type unitDown struct{ err error }
+
+func (d *unitDown) Error() string { return d.err.Error() }
+func (d *unitDown) Unwrap() error { return d.err }
+
+// poolDown wraps an error that concerns a pool, not the object.
+type poolDown struct{ err error }
+
+func (d *poolDown) Error() string { return d.err.Error() }
+func (d *poolDown) Unwrap() error { return d.err }
+
+// again gives e back for another attempt, or ends it as failed.
+func (p *Pipeline) again(ctx context.Context, u *unit, e *ledger.Entry, err error) error {
+	now := p.now()
+	var snooze *errSnooze
+	var unit *unitDown
+	var pool *poolDown
+	switch {
+	case errors.As(err, &snooze):
+		e.Lane = snooze.lane
+		return p.o.Ledger.GiveBack(ctx, e, snooze.until, false)
+	case errors.Is(err, ledger.ErrHeld):
+		return p.o.Ledger.GiveBack(ctx, e, now.Add(jitter(500*time.Millisecond)), false)
+	case errors.As(err, &unit):
+		until := u.pause(now, err)
+		p.log.Warn("unit does not answer", "unit", u.Name, "err", err, "again_at", until)
+		e.Error = err.Error()
+		return p.o.Ledger.GiveBack(ctx, e, until, false)
+	case errors.As(err, &pool):
+		e.Error = err.Error()
+		return p.o.Ledger.GiveBack(ctx, e, now.Add(jitter(time.Second)), false)
+	}
+	e.Error = err.Error()
+	e.Tell(now, "attempt", err.Error())
+	if permanent(err) || e.Attempts >= p.o.Bounds.Attempts ||
+		now.Sub(e.Discovered) > p.o.Bounds.AttemptsFor && e.Attempts > 3 {
+		return p.fail(ctx, e, err)
+	}
+	p.log.Warn("again later", "unit", u.Name, "key", e.Key, "entry", e.ID, "attempt", e.Attempts, "err", err)
+	return p.o.Ledger.GiveBack(ctx, e, now.Add(max(backoff(e.Attempts), fault.AfterOf(err))), true)
+}
+
+// backoff is the wait before attempt n+1: 1 s doubling to 2 h, with jitter.
+func backoff(n int) time.Duration {
+	d := time.Second << min(max(n-1, 0), 13)
+	return jitter(min(d, 2*time.Hour))
+}
+
+// permanent says whether another attempt can only end the same way.
+func permanent(err error) bool {
+	return fault.Is(err, fault.Invalid, fault.Unsupported, fault.Internal)
+}

@@ -1,0 +1,341 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/remediation"
+	"github.com/landwaiter/landwaiter/scan"
+	"github.com/landwaiter/landwaiter/workflow"
+)
+
+const (
+	settleMax = 15 * time.Minute // default of Unit.SettleMax
+	settleMin = 20 * time.Millisecond
+)
+
+// examine finds out what e is and what is to be done about it. It changes
+// nothing but e: settle, stat, filter, open, scan, recheck, decide, plan.
+func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (ledger.End, error) {
+	e.Report, e.Plan, e.Error, e.By = nil, nil, "", ""
+	e.Verdict, e.Reason, e.Threat, e.Outcome, e.Decision = scan.None, "", "", "", ""
+	if e.Cancel {
+		e.Outcome, e.Verdict, e.Reason = ledger.OutcomeCanceled, scan.NotScanned, scan.Canceled
+		return ledger.End{}, nil
+	}
+	if e.Crashes >= p.o.Bounds.Crashes {
+		e.Error = "the process died each time this object was in work"
+		return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: scan.EngineCrash})
+	}
+	hint := e.Version
+	rd, info, end, err := p.open(ctx, st, u, e)
+	if rd == nil {
+		return end, err
+	}
+	defer rd.Close()
+	if hint != "" && hint != info.Version && !e.Force {
+		// The hint was of another version. Perhaps what is there now is known already.
+		row, ok, err := p.o.Ledger.Row(ctx, u.ID, e.Key)
+		if err != nil {
+			return end, err
+		}
+		if ok && row.Version == info.Version && !row.Baseline {
+			e.Version, e.Outcome = info.Version, ledger.OutcomeDone
+			return ledger.End{Known: true}, nil
+		}
+	}
+	note(e, info)
+	if _, excluded := u.Workflow.Excluded(e.Key, info.Size, info.ModTime); excluded {
+		return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: scan.Filtered})
+	}
+	if info.Size >= p.o.Bounds.LargeSize && e.Lane == ledger.Small {
+		return end, &errSnooze{until: p.now(), lane: ledger.Large, why: "large"}
+	}
+	weight := min(max(info.Size, 4096), p.o.Bounds.LargeSize)
+	if err := p.bytes.Acquire(ctx, weight); err != nil {
+		return end, err
+	}
+	defer p.bytes.Release(weight)
+	c := &content{st: st, ref: object.Ref{Unit: u.Name, Key: e.Key, Version: info.Version}, size: info.Size, first: rd}
+	rep, err := p.inspect(ctx, u, e, c)
+	if err != nil {
+		return p.unread(ctx, st, u, e, err)
+	}
+	if file, ok := rd.(connectors.FileReader); ok {
+		same, err := p.unchanged(ctx, st, file, info, e)
+		if err != nil {
+			return p.unread(ctx, st, u, e, err)
+		}
+		if !same {
+			return p.superseded(ctx, st, u, e)
+		}
+	}
+	return p.judge(ctx, st, u, e, rep)
+}
+
+// note writes what a look said into e.
+func note(e *ledger.Entry, info object.Info) {
+	if e.Version != info.Version {
+		e.Version = info.Version
+	}
+	e.Size, e.ModTime = info.Size, info.ModTime
+}
+
+// open looks at the object and opens the version that is current. Where it
+// returns no reader, e has been judged, or err says why not.
+func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (connectors.Reader, object.Info, ledger.End, error) {
+	ref := object.Ref{Unit: u.Name, Key: e.Key}
+	if u.Versions == "all" {
+		ref.Version = e.Version
+	}
+	fail := func(err error) (connectors.Reader, object.Info, ledger.End, error) {
+		end, err := p.unread(ctx, st, u, e, err)
+		return nil, object.Info{}, end, err
+	}
+	if !st.Caps().ReadIsVersion {
+		info, err := st.Stat(ctx, ref)
+		if err != nil {
+			return fail(err)
+		}
+		if end, done, err := p.unfit(ctx, st, u, e, info); done || err != nil {
+			return nil, info, end, err
+		}
+		if st.Caps().Settle {
+			wait, err := st.Settled(ctx, info)
+			if err != nil {
+				return fail(err)
+			}
+			if wait > 0 && p.now().Sub(e.Discovered) < orElse(u.SettleMax, settleMax) {
+				return nil, info, ledger.End{}, &errSnooze{until: p.now().Add(max(wait, settleMin)), lane: e.Lane, why: "not fully written"}
+			}
+		}
+		ref.Version = info.Version
+	}
+	rd, err := st.Open(ctx, ref, 0)
+	if err != nil {
+		if fault.Is(err, fault.Changed) && !st.Caps().ReadIsVersion {
+			return nil, object.Info{}, ledger.End{}, &errSnooze{until: p.now().Add(settleMin), lane: e.Lane, why: "changed between look and open"}
+		}
+		return fail(err)
+	}
+	info := rd.Info()
+	if end, done, err := p.unfit(ctx, st, u, e, info); done || err != nil {
+		rd.Close()
+		return nil, info, end, err
+	}
+	return rd, info, ledger.End{Current: true}, nil
+}
+
+// unfit judges what cannot be opened at all.
+func (p *Pipeline) unfit(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, info object.Info) (ledger.End, bool, error) {
+	reason := scan.Reason("")
+	switch {
+	case info.Kind == object.Marker:
+		end, err := p.gone(e)
+		return end, true, err
+	case info.Kind != object.Regular:
+		reason = scan.NotRegular
+	case info.Cold:
+		reason = scan.ColdTier
+	default:
+		return ledger.End{}, false, nil
+	}
+	note(e, info)
+	end, err := p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: reason})
+	return end, true, err
+}
+
+// unread makes an outcome of an error that concerns the object, and passes on
+// the others: of the unit, of the engines, of us.
+func (p *Pipeline) unread(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, err error) (ledger.End, error) {
+	if ctx.Err() != nil {
+		return ledger.End{}, ctx.Err()
+	}
+	if pool := new(poolDown); errors.As(err, &pool) {
+		return ledger.End{}, err
+	}
+	switch fault.KindOf(err) {
+	case fault.NotFound:
+		return p.gone(e)
+	case fault.Changed:
+		return p.superseded(ctx, st, u, e)
+	case fault.Denied:
+		reason := scan.Reason(fault.ReasonOf(err))
+		if reason == "" {
+			reason = scan.AccessDenied
+		}
+		e.Error = err.Error()
+		return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: reason})
+	}
+	if engine := new(engineFault); errors.As(err, &engine) {
+		switch r := scan.Reason(fault.ReasonOf(err)); r {
+		case "", scan.EngineError, scan.EngineUnavailable:
+			return ledger.End{}, err
+		case scan.EngineCrash, scan.Timeout:
+			if e.Attempts < lastTry {
+				return ledger.End{}, err
+			}
+			fallthrough
+		default:
+			e.Error = err.Error()
+			return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: r})
+		}
+	}
+	if fault.Is(err, fault.Unavailable, fault.Throttled) && p.reachable(ctx, st) != nil {
+		return ledger.End{}, &unitDown{err}
+	}
+	if r := scan.Reason(fault.ReasonOf(err)); r != "" {
+		e.Error = err.Error()
+		return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: r})
+	}
+	return ledger.End{}, err
+}
+
+// lastTry is the attempt at which an object that kills or hangs engines is
+// given up: not_scanned, with the reason.
+const lastTry = 3
+
+// reachable asks the unit for the first entry of its listing.
+func (p *Pipeline) reachable(ctx context.Context, st *connectors.Storage) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, err := range st.List(ctx, "", "") {
+		var gap *connectors.Gap
+		if errors.As(err, &gap) {
+			return nil
+		}
+		return err
+	}
+	return nil
+}
+
+// gone ends an entry whose object is not there.
+func (p *Pipeline) gone(e *ledger.Entry) (ledger.End, error) {
+	e.Outcome, e.Verdict, e.Reason, e.Decision = ledger.OutcomeGone, scan.NotScanned, scan.Gone, ""
+	return ledger.End{Gone: true}, nil
+}
+
+// superseded ends an entry whose version was replaced and makes the version
+// that is there now pending in the same transaction.
+func (p *Pipeline) superseded(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (ledger.End, error) {
+	info, err := st.Stat(ctx, object.Ref{Unit: u.Name, Key: e.Key})
+	if fault.Is(err, fault.NotFound) {
+		return p.gone(e)
+	}
+	if err != nil {
+		return ledger.End{}, err
+	}
+	e.Outcome, e.Verdict, e.Reason, e.Decision = ledger.OutcomeSuperseded, scan.NotScanned, scan.Superseded, ""
+	next := p.look(u, e, info)
+	next.Force = e.Force
+	return ledger.End{Next: next}, nil
+}
+
+// unchanged says whether the file is still the version that info names, from
+// its open handle. A token that moved only in what metadata can move is
+// confirmed by reading the bytes again.
+func (p *Pipeline) unchanged(ctx context.Context, st *connectors.Storage, f connectors.FileReader, info object.Info, e *ledger.Entry) (bool, error) {
+	after, err := f.Restat()
+	if err != nil {
+		return false, err
+	}
+	if after.Version == info.Version {
+		return true, nil
+	}
+	if !st.MetadataOnly(info.Version, after.Version) {
+		return false, nil
+	}
+	sum, err := hashFile(ctx, f.File(), after.Size)
+	if err != nil || !bytes.Equal(sum, e.SHA256) {
+		return false, err
+	}
+	now, err := st.Stat(ctx, object.Ref{Unit: e.UnitName, Key: e.Key})
+	if err != nil || now.Version != after.Version {
+		return false, err
+	}
+	note(e, after)
+	return true, nil
+}
+
+// judge makes verdict, decision and plan of a report.
+func (p *Pipeline) judge(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, rep scan.Report) (ledger.End, error) {
+	e.Outcome = ledger.OutcomeDone
+	e.Verdict, e.Reason, e.Threat = rep.Verdict, rep.Reason, rep.Threat
+	e.Code, e.Engines, e.Engine = rep.Code, rep.Engines, rep.Engine
+	if rep.Code == 0 && rep.Verdict != scan.Clean {
+		e.Code = scan.Code(rep.Verdict, rep.Reason)
+	}
+	if rep.Verdict != scan.Clean || len(rep.Details) > 0 || rep.Sanitized != nil || rep.Blocked != "" {
+		e.Report = &rep
+	}
+	out := u.Workflow.Decide(rep)
+	e.Decision = out.Decision
+	if e.Decision == workflow.Blocked && len(e.SHA256) > 0 {
+		by, ok, err := p.o.Ledger.Allowance(ctx, u.ID, e.SHA256, p.now())
+		if err != nil {
+			return ledger.End{}, err
+		}
+		if ok {
+			e.Decision, e.By = workflow.Allowed, by
+		}
+	}
+	plan, err := p.plan(ctx, st, u, e, rep)
+	if err != nil {
+		return ledger.End{}, err
+	}
+	e.Plan = plan
+	return ledger.End{Current: true}, nil
+}
+
+// plan asks remediation what to do, with the capabilities of all places that
+// the workflow names.
+func (p *Pipeline) plan(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, rep scan.Report) (remediation.Plan, error) {
+	w := &u.Workflow
+	if !w.Tagging.Enabled && e.Decision == workflow.Held || !acts(w) {
+		return nil, nil
+	}
+	in := remediation.Input{Entry: e.ID.String(), Unit: u.Name, Key: e.Key, Version: e.Version, Workflow: *w, Decision: e.Decision,
+		Report: rep, Verdict: e.Verdict, Quarantine: p.o.Quarantine, At: p.now(),
+		Places: map[string]remediation.Place{u.Name: {Caps: st.Caps(), Unfenced: u.Unfenced}}}
+	add := func(name string) {
+		if at, err := p.o.Storages.Get(name); err == nil && name != u.Name {
+			in.Places[name] = remediation.Place{Caps: at.Caps(), Unfenced: at.Unit().Unfenced}
+		}
+	}
+	add(p.o.Quarantine)
+	for _, r := range []workflow.Remedy{w.Sanitized, w.Blocked, w.Allowed} {
+		for _, d := range r.Destinations {
+			add(d.Unit)
+		}
+	}
+	err := in.LookUp(ctx, func(ctx context.Context, ref object.Ref) (object.Info, error) {
+		at, err := p.o.Storages.Get(ref.Unit)
+		if err != nil {
+			return object.Info{}, err
+		}
+		return at.Stat(ctx, ref)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return remediation.NewPlan(in)
+}
+
+// acts says whether the workflow can change anything at all.
+func acts(w *workflow.Workflow) bool {
+	keeps := func(r workflow.Remedy) bool { return r.Handling == "" || r.Handling == workflow.Keep }
+	return w.Tagging.Enabled || w.Quarantine.Enabled || !keeps(w.Blocked) || !keeps(w.Allowed) || !keeps(w.Sanitized)
+}
+
+func orElse(d, def time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return def
+}
