@@ -65,8 +65,8 @@ var scenarios = []scenario{
 func TestCrashAnywhere(t *testing.T) {
 	cases, violations := 0, 0
 	for _, sc := range scenarios {
-		for _, mode := range []string{"plain", "drifting", "versioned", "unlooked"} {
-			if mode == "unlooked" && sc.name == "move, taken, overwrite" {
+		for _, mode := range []string{"plain", "drifting", "versioned", "unlooked", "drifting unlooked"} {
+			if strings.HasSuffix(mode, "unlooked") && sc.name == "move, taken, overwrite" {
 				continue // what may be overwritten comes from the look
 			}
 			for first := 1; ; first++ {
@@ -98,14 +98,14 @@ type crashed struct {
 }
 
 func crash(t *testing.T, sc scenario, mode string, first, second int) (out crashed) {
-	w := newWorld(t, mode == "drifting", mode == "versioned", connectortest.AllCaps())
+	w := newWorld(t, strings.HasPrefix(mode, "drifting"), mode == "versioned", connectortest.AllCaps())
 	for at, content := range sc.before {
 		unit, key, _ := strings.Cut(at, ":")
 		w.memory[unit].Write(key, []byte(content))
 	}
 	flow := sc.flow
 	flow.Name, flow.Tagging.Enabled = "test", true
-	job := w.plan(flow, workflow.Blocked, mode != "unlooked", sc.sanitized)
+	job := w.plan(flow, workflow.Blocked, !strings.HasSuffix(mode, "unlooked"), sc.sanitized)
 	j := keep(w, &job)
 
 	die := func(at int, where *string, fired *bool) {

@@ -67,7 +67,7 @@ func newWorld(t *testing.T, drift, versioned bool, caps connectors.Caps) *world 
 		}
 		w.memory[name] = m
 		w.storages[name] = connectors.NewStorage(connectors.Unit{Name: name}, d, connectors.Options{Probed: &connectors.Probed{Caps: caps, Proven: true}})
-		t.Cleanup(func() { _ = w.storages[name].Close(0) })
+		t.Cleanup(func() { _ = w.storages[name].Close() })
 	}
 	return w
 }
