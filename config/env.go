@@ -58,7 +58,7 @@ func variables(env []string) map[string]string {
 }
 
 // environment overrides settings by variables. One that begins like a setting
-// and is none is a problem, as an unknown key is.
+// and is none is a problem, as an unknown key is; an empty one counts as unset.
 func (c *Config) environment(env []string, problems *Problems) {
 	settings := c.settings()
 	byName, names := map[string]setting{}, make([]string, len(settings))
@@ -66,10 +66,10 @@ func (c *Config) environment(env []string, problems *Problems) {
 		names[i] = Variable(s.path)
 		byName[names[i]] = s
 	}
-	seen := map[string]bool{}
+	vars, seen := variables(env), map[string]bool{}
 	for _, pair := range env { // in the order given, so that problems are too
 		name, _, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, Prefix) || seen[name] || notSetting(name) {
+		if !strings.HasPrefix(name, Prefix) || seen[name] || vars[name] == "" || notSetting(name) {
 			continue
 		}
 		seen[name] = true
@@ -82,7 +82,7 @@ func (c *Config) environment(env []string, problems *Problems) {
 			problems.add(Problem{From: name, Message: "no such setting", Hint: hint})
 			continue
 		}
-		c.set(s, variables(env)[name], Origin{From: "env", Name: name}, problems)
+		c.set(s, vars[name], Origin{From: "env", Name: name}, problems)
 	}
 }
 

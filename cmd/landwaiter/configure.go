@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/internal/output"
+	"github.com/landwaiter/landwaiter/workflow"
+)
+
+type configCmd struct {
+	Validate configValidate `cmd:"" help:"Check a configuration file."`
+	Schema   configSchema   `cmd:"" help:"Print the JSON Schema of the file."`
+	Show     configShow     `cmd:"" help:"Print what is in force, and where each value came from."`
+}
+
+type configValidate struct {
+	File      string `arg:"" optional:"" help:"The file; --config without it."`
+	NoSecrets bool   `help:"Do not look whether files, variables and credentials with secrets exist."`
+}
+
+type configSchema struct{}
+
+type configShow struct {
+	Origin bool `help:"Show where each value came from."`
+}
+
+// A verdictOnFile is what config validate prints.
+type verdictOnFile struct {
+	File     string          `json:"file"`
+	Valid    bool            `json:"valid"`
+	Problems config.Problems `json:"problems"`
+}
+
+// Run loads the file as the daemon would and lists what is wrong with it.
+func (c *configValidate) Run(a *App) error {
+	o := a.options()
+	if c.File != "" {
+		o.File = c.File
+	}
+	if o.File == "" {
+		return usage(errors.New("name a file, by an argument or --config"))
+	}
+	o.Unresolved = c.NoSecrets
+	cfg, err := config.Load(o)
+	if err == nil {
+		_, err = workflows(cfg)
+	}
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	text := ""
+	if err == nil {
+		text = o.File + " is valid\n"
+	}
+	p := a.printer()
+	if p.Format == output.CSV {
+		return usage(errors.New("config validate writes table, json or yaml"))
+	}
+	if err := output.One(p, verdictOnFile{o.File, err == nil, append(config.Problems{}, problems...)}, text); err != nil {
+		return err
+	}
+	if err != nil && p.Format != "" && p.Format != output.Table {
+		return &exit{code: exitConfig} // the result said it
+	}
+	return err
+}
+
+// workflows decodes the sections of a configuration, all of them: what is wrong
+// comes together.
+func workflows(cfg *config.Config) ([]workflow.Workflow, error) {
+	var all []workflow.Workflow
+	var problems config.Problems
+	for _, section := range cfg.Workflows {
+		var w workflow.Workflow
+		err := section.Decode(&w)
+		var more config.Problems
+		if errors.As(err, &more) {
+			problems = append(problems, more...)
+		} else if err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return all, nil
+}
+
+// Run prints the schema, which is JSON whatever the format.
+func (c *configSchema) Run(a *App) error {
+	_, err := a.Stdout.Write(config.Schema(workflow.Workflow{}))
+	return err
+}
+
+var settingColumns = []output.Column[config.Setting]{
+	{Name: "SETTING", Value: func(s config.Setting) string { return s.Path }},
+	{Name: "VALUE", Value: func(s config.Setting) string { return s.Value }},
+	{Name: "ORIGIN", Value: func(s config.Setting) string { return s.Origin }},
+}
+
+// Run shows the configuration. Secrets are not read, and never shown.
+func (c *configShow) Run(a *App) error {
+	o := a.options()
+	o.Unresolved = true
+	cfg, err := config.Load(o)
+	if err != nil {
+		return err
+	}
+	columns, settings := settingColumns, cfg.Show()
+	if c.Origin || a.flags.Output != "" && a.flags.Output != "table" {
+		return output.List(a.printer(), columns, output.Of(settings))
+	}
+	var b strings.Builder
+	for _, s := range settings {
+		fmt.Fprintf(&b, "%s: %s\n", output.Escape(s.Path), output.Escape(s.Value))
+	}
+	return output.One(a.printer(), settings, b.String())
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/internal/output"
+)
+
+type storageCmd struct {
+	List     storageList     `cmd:"" help:"List the units."`
+	Coverage storageCoverage `cmd:"" help:"Count what of a unit has a verdict."`
+}
+
+type storageList struct{}
+
+type storageCoverage struct {
+	Unit string `arg:"" optional:"" help:"Name of the unit; all without it."`
+}
+
+// A storageLister tells of units.
+type storageLister interface {
+	Storages(ctx context.Context) ([]control.Storage, error)
+	Coverage(ctx context.Context) ([]control.Coverage, error)
+}
+
+var storageColumns = []output.Column[control.Storage]{
+	{Name: "UNIT", Value: func(s control.Storage) string { return s.Unit }},
+	{Name: "STATE", Value: func(s control.Storage) string { return s.State }, Color: func(s control.Storage) output.Color {
+		if s.State == "ok" {
+			return output.Good
+		}
+		return output.Bad
+	}},
+	{Name: "URL", Value: func(s control.Storage) string { return s.URL }},
+	{Name: "WORKFLOW", Value: func(s control.Storage) string { return s.Workflow }},
+	{Name: "PENDING", Value: func(s control.Storage) string { return size(s.Pending) }},
+	{Name: "SWEEP", Value: func(s control.Storage) string { return config.FormatDuration(s.Sweep) }},
+	{Name: "SWEPT", Value: func(s control.Storage) string { return stamp(s.Swept) }},
+	{Name: "CAPABILITIES", Value: func(s control.Storage) string { return strings.Join(s.Caps, " ") }},
+	{Name: "DETAIL", Value: func(s control.Storage) string { return s.Detail }},
+}
+
+var coverageColumns = []output.Column[control.Coverage]{
+	{Name: "UNIT", Value: func(c control.Coverage) string { return c.Unit }},
+	{Name: "KEYS", Value: func(c control.Coverage) string { return size(c.Keys) }},
+	{Name: "PENDING", Value: func(c control.Coverage) string { return size(c.Pending) }},
+	{Name: "VERDICTS", Value: counts},
+	{Name: "SWEPT", Value: func(c control.Coverage) string { return either(stamp(c.Swept), "never") }},
+	{Name: "WITHIN", Value: func(c control.Coverage) string { return strconv.FormatBool(c.Within) }, Color: func(c control.Coverage) output.Color {
+		if c.Within {
+			return output.Good
+		}
+		return output.Bad
+	}},
+}
+
+// counts lists the parts of a coverage: "clean 10, not_scanned(encrypted) 2".
+func counts(c control.Coverage) string {
+	var out []string
+	for _, n := range c.Counts {
+		out = append(out, fmt.Sprintf("%s %d", reasoned(either(n.Verdict, "none yet"), n.Reason), n.Keys))
+	}
+	return strings.Join(out, ", ")
+}
+
+// Run lists the units.
+func (c *storageList) Run(ctx context.Context, a *App) error {
+	return a.ask(ctx, func(b backend) error {
+		all, err := b.Storages(ctx)
+		if err != nil {
+			return err
+		}
+		return output.List(a.printer(), storageColumns, output.Of(all))
+	})
+}
+
+// Run counts one unit or all.
+func (c *storageCoverage) Run(ctx context.Context, a *App) error {
+	return a.ask(ctx, func(b backend) error {
+		all, err := b.Coverage(ctx)
+		if err != nil {
+			return err
+		}
+		if c.Unit != "" {
+			var one []control.Coverage
+			for _, cov := range all {
+				if cov.Unit == c.Unit {
+					one = append(one, cov)
+				}
+			}
+			if all = one; len(one) == 0 {
+				return fault.New(fault.NotFound, "storage.coverage", c.Unit, nil)
+			}
+		}
+		return output.List(a.printer(), coverageColumns, output.Of(all))
+	})
+}
