@@ -192,7 +192,7 @@ func TestQuarantine(t *testing.T) {
 	if code, out, talk := execute(with(f), "quarantine", "restore", "q1", "bad", "q2"); code != exitPartial || strings.Count(out, "done") != 2 || !strings.Contains(talk, "1 of 3") {
 		t.Errorf("partial: %d\n%s%s", code, out, talk)
 	}
-	if code, _, _ := execute(with(f), "quarantine", "purge", "--expired"); code != 0 || fmt.Sprint(f.purged) != "[q2 false]" {
+	if code, _, _ := execute(with(f), "quarantine", "purge", "--expired"); code != 0 || fmt.Sprint(f.purged) != "[q2false]" {
 		t.Errorf("purge: %d %v", code, f.purged)
 	}
 }

@@ -19,7 +19,7 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], &App{
-		Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Environ(), Color: colored(os.Stdout, os.Getenv), Program: program(),
+		Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Environ(), Color: colored(os.Stdout, os.Getenv), Program: program(os.Stderr),
 	})
 	stop()
 	os.Exit(code)
