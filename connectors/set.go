@@ -84,7 +84,7 @@ func (s *Set) Swap(st *Storage) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return errors.Join(fault.New(fault.Unavailable, "connectors.Swap", st.unit.Name, errors.New("the set is closed")), st.Close(0))
+		return errors.Join(fault.New(fault.Unavailable, "connectors.Swap", st.unit.Name, errors.New("the set is closed")), st.closeWithin(0))
 	}
 	old := s.units[st.unit.Name].storage
 	s.units[st.unit.Name] = place{storage: st}
@@ -122,7 +122,7 @@ func (s *Set) drain(old *Storage) {
 				end = time.Now()
 			}
 		}
-		_ = old.Close(0) // nothing is left to lose: what it held is released
+		_ = old.closeWithin(0) // nothing is left to lose: what it held is released
 	})
 }
 
@@ -136,8 +136,9 @@ func (s *Storage) quiet(since time.Time) bool {
 	return s.active == 0 && time.Since(since) >= drainIdle
 }
 
-// Close closes every unit, waiting up to grace for calls under way.
-func (s *Set) Close(grace time.Duration) error {
+// Close closes every unit, see Storage.Close, and waits for those that a reload
+// replaced. The set takes no more units.
+func (s *Set) Close() error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -156,7 +157,7 @@ func (s *Set) Close(grace time.Duration) error {
 			continue
 		}
 		wg.Go(func() {
-			if err := p.storage.Close(grace); err != nil {
+			if err := p.storage.Close(); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, fmt.Errorf("close unit %s: %w", name, err))

@@ -189,9 +189,14 @@ func (s *Storage) Watch(ctx context.Context, cursor string, emit Emit) error {
 	return err
 }
 
-// Close ends watches, waits for calls and readers that are under way, up to
-// grace, and closes the driver. The storage is unusable from its start on.
-func (s *Storage) Close(grace time.Duration) error {
+// closeGrace is how long Close waits for calls that are under way.
+const closeGrace = 10 * time.Second
+
+// Close ends watches, waits up to ten seconds for calls and readers that are
+// under way, and closes the driver. The storage is unusable from its start on.
+func (s *Storage) Close() error { return s.closeWithin(closeGrace) }
+
+func (s *Storage) closeWithin(grace time.Duration) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()

@@ -279,13 +279,14 @@ func (s suite) copy(t *testing.T) {
 func (s suite) remove(t *testing.T) {
 	d, ctx := s.open(t), deadline(t)
 	r := d.(connectors.Remover)
+	beside := func(i int) string { return fmt.Sprint("x/beside/", i) }
 	for i, key := range append([]string{"one", "folder/two"}, oddKeys...) {
 		if s.Refuses != nil && s.Refuses(key) {
 			continue
 		}
 		key = "x/" + key
 		s.Write(t, key, []byte(key))
-		s.Write(t, key+".beside", []byte("stays"))
+		s.Write(t, beside(i), []byte("stays"))
 		info := must[object.Info](t, "Stat")(d.Stat(ctx, object.Ref{Key: key}))
 		ref, fence := object.Ref{Key: key, Version: info.Version}, connectors.Fence{Aside: fmt.Sprint("fence-", i), SHA256: hash(key)}
 		if _, err := r.Remove(ctx, ref, fence); err != nil {
@@ -299,12 +300,12 @@ func (s suite) remove(t *testing.T) {
 		} else if err != nil {
 			wantKind(t, "Remove twice", err, fault.NotFound)
 		}
-		if _, err := d.Stat(ctx, object.Ref{Key: key + ".beside"}); err != nil {
-			t.Errorf("the neighbour of %q: %v", key, err)
+		if got, _, err := content(ctx, d, object.Ref{Key: beside(i)}, 0); err != nil || string(got) != "stays" {
+			t.Errorf("the neighbour of %q: %q, %v", key, got, err)
 		}
 	}
 	for _, key := range list(t, d, "", "") {
-		if !strings.HasSuffix(key, ".beside") {
+		if !strings.HasPrefix(key, "x/beside/") {
 			t.Errorf("%q is left", key)
 		}
 	}
