@@ -292,6 +292,9 @@ func (v *Vault) PurgeExpired(ctx context.Context, now time.Time) (purged int, er
 			continue
 		}
 		if err == nil {
+			_, err = v.verify(ctx, it) // a damaged date must not be what removes it
+		}
+		if err == nil {
 			err = v.Purge(ctx, it)
 		}
 		if ctx.Err() != nil {
