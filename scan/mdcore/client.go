@@ -30,9 +30,6 @@ type reply struct {
 // call sends one request without content and reads the answer, whatever its
 // status. Errors are the context's or fault.Unavailable.
 func (e *Engine) call(ctx context.Context, op, key, method, path string, header map[string]string, body []byte) (reply, error) {
-	if e.closed.Load() && path != "/logout" {
-		return reply{}, fault.New(fault.Unavailable, op, e.name, errors.New("the engine is closed"))
-	}
 	short, cancel := context.WithTimeout(ctx, min(callFor, e.o.Stall))
 	defer cancel()
 	var r io.Reader
@@ -43,7 +40,7 @@ func (e *Engine) call(ctx context.Context, op, key, method, path string, header 
 	if err != nil {
 		return reply{}, fault.New(fault.Internal, op, e.name, err)
 	}
-	setHeader(req, key, header)
+	e.setHeader(req, key, header)
 	resp, err := e.client.Do(req)
 	if err != nil {
 		return reply{}, e.broken(ctx, op, err)
@@ -64,7 +61,8 @@ func (e *Engine) read(ctx context.Context, op string, resp *http.Response) (repl
 	return reply{resp.StatusCode, resp.Header, b}, nil
 }
 
-func setHeader(req *http.Request, key string, header map[string]string) {
+func (e *Engine) setHeader(req *http.Request, key string, header map[string]string) {
+	req.Close = e.closed.Load() // nobody would close the connection later
 	req.Header["User-Agent"] = []string{"landwaiter"}
 	if key != "" {
 		req.Header["apikey"] = []string{key}
@@ -92,11 +90,32 @@ func (e *Engine) get(ctx context.Context, op, path string, header map[string]str
 	return r, err
 }
 
+// loginPause keeps wrong credentials from being tried so often that the
+// instance locks the user out.
+const loginPause = 30 * time.Second
+
+// A gate lets one at a time through. Made with capacity 1.
+type gate chan struct{}
+
+func (g gate) enter(ctx context.Context) error {
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g gate) leave() { <-g }
+
 // A session is what a login gave, shared by all calls.
 type session struct {
-	turn sync.Mutex // held while logging in
-	mu   sync.Mutex
-	id   string
+	turn    gate // held while logging in
+	refused error
+	at      time.Time // of refused; both are guarded by turn
+
+	mu sync.Mutex
+	id string
 }
 
 func (s *session) get() string {
@@ -134,16 +153,31 @@ func (e *Engine) authorized(ctx context.Context, f func(key string) error) error
 
 // login returns the session's id, which it opens if there is none.
 func (e *Engine) login(ctx context.Context) (string, error) {
+	if id := e.session.get(); id != "" {
+		return id, nil
+	}
+	if err := e.session.turn.enter(ctx); err != nil {
+		return "", err
+	}
+	defer e.session.turn.leave()
+	if id := e.session.get(); id != "" {
+		return id, nil
+	}
+	if e.session.refused != nil && time.Since(e.session.at) < loginPause {
+		return "", e.session.refused
+	}
+	id, err := e.newSession(ctx)
+	e.session.refused, e.session.at = nil, time.Now()
+	if fault.Is(err, fault.Denied) {
+		e.session.refused = err
+	}
+	e.session.swap("", id)
+	return id, err
+}
+
+func (e *Engine) newSession(ctx context.Context) (string, error) {
 	const op = "mdcore.login"
-	if id := e.session.get(); id != "" {
-		return id, nil
-	}
-	e.session.turn.Lock() // a login is bounded by callFor, so this wait is too
-	defer e.session.turn.Unlock()
-	if id := e.session.get(); id != "" {
-		return id, nil
-	}
-	if err := ctx.Err(); err != nil {
+	if err := e.open(op); err != nil {
 		return "", err
 	}
 	body, err := json.Marshal(map[string]string{"user": e.o.User, "password": e.o.Password})
@@ -170,8 +204,15 @@ func (e *Engine) login(ctx context.Context) (string, error) {
 	if got.ID == "" || len(got.ID) > 1024 || !printable(got.ID) {
 		return "", e.malformed(op, errors.New("the login gave no session"))
 	}
-	e.session.swap("", got.ID)
 	return got.ID, nil
+}
+
+// open returns an error once the engine was closed.
+func (e *Engine) open(op string) error {
+	if e.closed.Load() {
+		return fault.New(fault.Unavailable, op, e.name, errors.New("the engine is closed"))
+	}
+	return nil
 }
 
 // logout gives a session back, as far as the instance lets it.

@@ -2,6 +2,7 @@ package mdcore
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -78,7 +79,7 @@ func (e *Engine) refused(op string, r reply) error {
 		}
 	}
 	if mark != nil {
-		f.Err = errors.Join(mark, f.Err)
+		f.Err = fmt.Errorf("%w: %w", mark, f.Err)
 	}
 	return f
 }

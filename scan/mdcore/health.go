@@ -27,7 +27,7 @@ type identity struct {
 // defined remembers an identity for a while, so that a scan does not cost a
 // request more.
 type defined struct {
-	turn sync.Mutex // held while asking
+	turn gate // held while asking
 	mu   sync.Mutex
 	last identity
 	at   time.Time
@@ -51,8 +51,10 @@ func (e *Engine) definitions(ctx context.Context) identity {
 	if id, ok := e.defs.get(); ok {
 		return id
 	}
-	e.defs.turn.Lock() // bounded below
-	defer e.defs.turn.Unlock()
+	if e.defs.turn.enter(ctx) != nil {
+		return identity{engines: -1}
+	}
+	defer e.defs.turn.leave()
 	if id, ok := e.defs.get(); ok {
 		return id
 	}
@@ -123,6 +125,9 @@ func (e *Engine) engines(ctx context.Context) (identity, error) {
 // and version), definitions, and the size that the rule allows. An error means
 // that there was no proper answer.
 func (e *Engine) Probe(ctx context.Context) (scan.Health, error) {
+	if err := e.open("mdcore.Probe"); err != nil {
+		return scan.Health{}, err
+	}
 	h, known, err := e.readyz(ctx)
 	if err != nil {
 		return scan.Health{}, err
@@ -251,7 +256,6 @@ func (e *Engine) version(ctx context.Context) (string, error) {
 // limits reads the rule's largest file, and whether there is such a rule for
 // us, where the instance tells.
 func (e *Engine) limits(ctx context.Context, h *scan.Health) {
-	h.Limits.Timeout = e.o.Timeout
 	if e.o.Rule == "" {
 		return
 	}

@@ -90,7 +90,7 @@ var (
 // Open prepares an engine for the instance at o.URL. It does not talk to it:
 // Probe does. Errors are fault.Invalid.
 func Open(_ context.Context, o Options) (*Engine, error) {
-	e := &Engine{o: o}
+	e := &Engine{o: o, session: session{turn: make(gate, 1)}, defs: defined{turn: make(gate, 1)}}
 	if err := e.setup(); err != nil {
 		return nil, fault.New(fault.Invalid, "mdcore.Open", e.name, err)
 	}
@@ -210,8 +210,8 @@ func (e *Engine) transport() (*http.Transport, error) {
 	return t, nil
 }
 
-// Close ends a session that was opened, and idle connections. Scans that still
-// run end with their own contexts; new ones are refused.
+// Close ends a session that was opened, and idle connections. New scans are
+// refused; those that still run go on, as far as they need no session.
 func (e *Engine) Close() error {
 	if e.closed.Swap(true) {
 		return nil

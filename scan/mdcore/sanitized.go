@@ -28,6 +28,9 @@ func (e *Engine) OpenSanitized(ctx context.Context, rep scan.Report) (io.ReadClo
 	if rep.Sanitized == nil || !validID(rep.JobID) {
 		return nil, fault.New(fault.NotFound, op, e.name, errors.New("the report names no sanitised copy"))
 	}
+	if err := e.open(op); err != nil {
+		return nil, err
+	}
 	var body io.ReadCloser
 	err := e.authorized(ctx, func(key string) (err error) {
 		body, err = e.converted(ctx, key, rep)
@@ -38,16 +41,13 @@ func (e *Engine) OpenSanitized(ctx context.Context, rep scan.Report) (io.ReadClo
 
 func (e *Engine) converted(ctx context.Context, key string, rep scan.Report) (io.ReadCloser, error) {
 	const op = "mdcore.OpenSanitized"
-	if e.closed.Load() {
-		return nil, fault.New(fault.Unavailable, op, e.name, errors.New("the engine is closed"))
-	}
 	inner, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(inner, http.MethodGet, e.base+"/file/converted/"+rep.JobID, nil)
 	if err != nil {
 		cancel()
 		return nil, fault.New(fault.Internal, op, e.name, err)
 	}
-	setHeader(req, key, nil)
+	e.setHeader(req, key, nil)
 	guard := newStall(e.o.Stall, cancel)
 	guard.arm()
 	resp, err := e.client.Do(req)

@@ -3,9 +3,11 @@ package mdcore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"path"
@@ -31,6 +33,9 @@ const (
 func (e *Engine) Scan(ctx context.Context, s scan.Sample) (scan.Report, error) {
 	const op = "mdcore.Scan"
 	start := time.Now()
+	if err := e.open(op); err != nil {
+		return scan.Report{}, err
+	}
 	if s.Size < 0 || s.Open == nil {
 		return scan.Report{}, fault.New(fault.Invalid, op, e.name, errors.New("the sample has no size or no content"))
 	}
@@ -231,7 +236,9 @@ func (e *Engine) cancel(ctx context.Context, id string) {
 }
 
 // byHash returns an earlier complete result for the same content under the same
-// rule that is still up to date. Anything less, and any error, means to submit.
+// rule that is still up to date. The content is read all the same, so that the
+// result is bound to bytes and not to somebody's word for their hash; what is
+// saved is the upload and the scan. Anything less, and any error, means to submit.
 func (e *Engine) byHash(ctx context.Context, s scan.Sample) (scan.Report, bool) {
 	rule := e.rule(s)
 	if !e.o.HashLookup || len(s.SHA256) != 32 || rule == "" || len(s.Passwords) > 0 {
@@ -262,7 +269,21 @@ func (e *Engine) byHash(ctx context.Context, s scan.Sample) (scan.Report, bool) 
 	}
 	out := e.judge(&rep, t)
 	out.Cached = true
-	return out, out.Verdict != scan.NotScanned
+	return out, out.Verdict != scan.NotScanned && e.confirm(ctx, s)
+}
+
+// confirm reads s and reports whether it has the size and SHA-256 that it names.
+func (e *Engine) confirm(ctx context.Context, s scan.Sample) bool {
+	src, err := s.Open(ctx)
+	if err != nil {
+		return false
+	}
+	guard := newStall(e.o.Stall, func() {})
+	defer guard.stop()
+	u := &upload{src: src, left: s.Size, sum: sha256.New(), guard: guard, closed: make(chan struct{})}
+	_, err = io.Copy(io.Discard, u)
+	cerr := u.Close()
+	return err == nil && cerr == nil && bytes.Equal(u.sum.Sum(nil), s.SHA256)
 }
 
 // empty judges an object without bytes, after seeing that it has none.

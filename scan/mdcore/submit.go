@@ -47,9 +47,6 @@ func (e *Engine) submit(ctx context.Context, s scan.Sample) (id string, sum []by
 
 func (e *Engine) upload(ctx context.Context, key string, s scan.Sample) (string, []byte, error) {
 	const op = "mdcore.submit"
-	if e.closed.Load() {
-		return "", nil, fault.New(fault.Unavailable, op, e.name, errors.New("the engine is closed"))
-	}
 	up, cancel := context.WithCancel(ctx)
 	defer cancel()
 	src, err := s.Open(up)
@@ -67,7 +64,7 @@ func (e *Engine) upload(ctx context.Context, key string, s scan.Sample) (string,
 		return "", nil, fault.New(fault.Internal, op, e.name, err)
 	}
 	req.ContentLength = s.Size // a chunked upload is refused
-	setHeader(req, key, e.header(s))
+	e.setHeader(req, key, e.header(s))
 
 	guard.arm()
 	resp, err := e.client.Do(req)
@@ -80,16 +77,16 @@ func (e *Engine) upload(ctx context.Context, key string, s scan.Sample) (string,
 	<-body.closed // the transport has let go of the sample
 
 	switch {
-	case ctx.Err() != nil:
-		return "", nil, ctx.Err()
+	case ctx.Err() != nil && (err != nil || r.status != http.StatusOK || !body.done):
+		return "", nil, ctx.Err() // else there is a job, for the caller to cancel
+	case err != nil && guard.fired.Load():
+		err = e.broken(ctx, op, fmt.Errorf("nothing moved for %v", e.o.Stall))
 	case body.err != nil && (err != nil || r.status == http.StatusOK):
 		return "", nil, fmt.Errorf("read the sample: %w", body.err)
-	case guard.fired.Load():
-		err = e.broken(ctx, op, fmt.Errorf("nothing moved for %v", e.o.Stall))
 	case err != nil && resp == nil:
 		err = e.broken(ctx, op, err)
 		if reused {
-			err = errors.Join(err, errIdle)
+			err = fmt.Errorf("%w: %w", err, errIdle)
 		}
 	case err != nil:
 	case r.status != http.StatusOK:

@@ -158,6 +158,9 @@ type state struct {
 
 func (x *state) UnmarshalJSON(b []byte) error {
 	s := strings.ToLower(strings.Trim(string(b), `"`))
+	if s == "null" {
+		return nil
+	}
 	if s == "" || b[0] == '{' || b[0] == '[' {
 		return errors.New("a status is neither a word nor a boolean")
 	}
