@@ -1,0 +1,71 @@
+// Package all is the table of every connector. Only the daemon and the commands
+// import it.
+package all
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/connectors/file"
+	"github.com/landwaiter/landwaiter/connectors/s3"
+	"github.com/landwaiter/landwaiter/fault"
+)
+
+// Vendors returns the opener of each URL scheme. A URL without a scheme is a
+// local path.
+func Vendors() map[string]connectors.Opener {
+	return map[string]connectors.Opener{
+		"":     file.Open,
+		"file": file.Open,
+		"s3":   s3.Open,
+	}
+}
+
+// Open opens the driver of the unit's vendor. fault.Invalid names the schemes
+// that there are.
+func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
+	vendors := Vendors()
+	open, ok := vendors[Scheme(u.URL)]
+	if !ok {
+		delete(vendors, "")
+		return nil, fault.New(fault.Invalid, "all.Open", u.Name, fmt.Errorf("no connector for %q: there are %s",
+			Scheme(u.URL), strings.Join(slices.Sorted(maps.Keys(vendors)), ", ")))
+	}
+	return open(ctx, u)
+}
+
+// Scheme returns the scheme of a unit's URL, in lower case, "" for a path.
+func Scheme(raw string) string {
+	if strings.HasPrefix(raw, "/") || strings.HasPrefix(raw, ".") {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme
+}
+
+// OpenStorage opens the unit as a storage. Without a probe's result in opt it
+// probes; a probe that fails takes away what it would have proven, and the
+// storage's Probed says why.
+func OpenStorage(ctx context.Context, u connectors.Unit, opt connectors.Options) (*connectors.Storage, error) {
+	d, err := Open(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Probed == nil {
+		p, err := connectors.Probe(ctx, u, d)
+		if err != nil && ctx.Err() != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		opt.Probed = &p
+	}
+	return connectors.NewStorage(u, d, opt), nil
+}
