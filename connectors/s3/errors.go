@@ -1,0 +1,316 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/object"
+)
+
+var (
+	errKeyLength  = errors.New("a key has 1 to 1,024 bytes, with the unit's prefix")
+	errKeyByte    = errors.New("the key has a zero byte")
+	errKeyText    = errors.New("the key is not UTF-8")
+	errKeyPath    = errors.New(`compatible servers may resolve "", "." and ".." between slashes as a path`)
+	errBadToken   = errors.New("not a version of this storage")
+	errMoved      = errors.New("the object is another version now")
+	errNoVersion  = errors.New("an act must name the version it is for")
+	errIncomplete = errors.New("the reply ended early")
+)
+
+// A class is what an error code means to us.
+type class struct {
+	kind   fault.Kind
+	reason string // name of a scan.Reason
+	hint   string // words for the operator
+}
+
+// codes are the error codes of S3 and of servers that are compatible with it
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+var codes = map[string]class{
+	"NoSuchBucket":   {fault.NotFound, "", "the bucket does not exist"},
+	"NoSuchKey":      {fault.NotFound, "", ""},
+	"NotFound":       {fault.NotFound, "", ""},
+	"NoSuchVersion":  {fault.NotFound, "", ""},
+	"NoSuchUpload":   {fault.Unavailable, "", "the multipart upload was ended by someone else"},
+	"NoSuchTagSet":   {fault.NotFound, "", ""},
+	"DeleteMarker":   {fault.NotFound, "", ""},
+	"NoSuchTagSetId": {fault.NotFound, "", ""},
+
+	"PreconditionFailed":         {fault.Changed, "", ""},
+	"ConditionalRequestConflict": {fault.Unavailable, "", "another write was under way"},
+	"OperationAborted":           {fault.Unavailable, "", "another write was under way"},
+
+	"AccessDenied":          {fault.Denied, "access_denied", ""},
+	"AccessForbidden":       {fault.Denied, "access_denied", ""},
+	"AllAccessDisabled":     {fault.Denied, "access_denied", ""},
+	"AccountProblem":        {fault.Denied, "access_denied", ""},
+	"UnauthorizedAccess":    {fault.Denied, "access_denied", ""},
+	"Forbidden":             {fault.Denied, "access_denied", ""},
+	"InvalidAccessKeyId":    {fault.Denied, "access_denied", "the access key is unknown to the server"},
+	"SignatureDoesNotMatch": {fault.Denied, "access_denied", "the secret key is wrong, or a proxy changes requests"},
+	"InvalidToken":          {fault.Denied, "access_denied", "the session token is wrong"},
+	"ExpiredToken":          {fault.Denied, "access_denied", "the session token has expired"},
+	"TokenRefreshRequired":  {fault.Denied, "access_denied", "the session token has expired"},
+	"InvalidSecurity":       {fault.Denied, "access_denied", "the credentials are not valid"},
+	"NotSignedUp":           {fault.Denied, "access_denied", "the account has no S3"},
+
+	"KMS.AccessDeniedException":          {fault.Denied, "key_denied", "the KMS key may not be used"},
+	"KMS.DisabledException":              {fault.Denied, "key_denied", "the KMS key is disabled"},
+	"KMS.KMSInvalidStateException":       {fault.Denied, "key_denied", "the KMS key cannot be used now"},
+	"KMS.InvalidStateException":          {fault.Denied, "key_denied", "the KMS key cannot be used now"},
+	"KMS.NotFoundException":              {fault.Denied, "key_denied", "the KMS key does not exist"},
+	"ServerSideEncryptionKeyNotFound":    {fault.Denied, "key_denied", ""},
+	"SSECustomerKeyNotFound":             {fault.Denied, "key_denied", ""},
+	"InvalidObjectState":                 {fault.Denied, "cold_tier", "the object is archived and must be restored first"},
+	"RestoreAlreadyInProgress":           {fault.Denied, "cold_tier", ""},
+	"ObjectLocked":                       {fault.Denied, "", lockHint},
+	"XMinioObjectLocked":                 {fault.Denied, "", lockHint},
+	"RequestTimeTooSkewed":               {fault.Unavailable, "", "this machine's clock differs from the server's by more than 15 minutes"},
+	"PermanentRedirect":                  {fault.Invalid, "", "wrong region"},
+	"MovedPermanently":                   {fault.Invalid, "", "wrong region"},
+	"AuthorizationHeaderMalformed":       {fault.Invalid, "", "wrong region"},
+	"IllegalLocationConstraintException": {fault.Invalid, "", "wrong region"},
+	"TemporaryRedirect":                  {fault.Unavailable, "", "the bucket is still moving"},
+
+	"SlowDown":                   {fault.Throttled, "", ""},
+	"SlowDownRead":               {fault.Throttled, "", ""},
+	"SlowDownWrite":              {fault.Throttled, "", ""},
+	"ServiceUnavailable":         {fault.Throttled, "", ""},
+	"Throttling":                 {fault.Throttled, "", ""},
+	"ThrottlingException":        {fault.Throttled, "", ""},
+	"RequestLimitExceeded":       {fault.Throttled, "", ""},
+	"RequestThrottled":           {fault.Throttled, "", ""},
+	"TooManyRequests":            {fault.Throttled, "", ""},
+	"BandwidthLimitExceeded":     {fault.Throttled, "", ""},
+	"InternalError":              {fault.Unavailable, "", ""},
+	"RequestTimeout":             {fault.Unavailable, "", ""},
+	"IncompleteBody":             {fault.Unavailable, "", ""},
+	"XMinioServerNotInitialized": {fault.Unavailable, "", ""},
+	"XMinioStorageFull":          {fault.Unavailable, "", "the storage is full"},
+	"QuotaExceeded":              {fault.Unavailable, "", "the storage is full"},
+
+	"NotImplemented":       {fault.Unsupported, "", ""},
+	"MethodNotAllowed":     {fault.Unsupported, "", ""},
+	"UnsupportedOperation": {fault.Unsupported, "", ""},
+
+	"BadDigest":                   {fault.Changed, "", "the content is not what was announced"},
+	"InvalidDigest":               {fault.Changed, "", "the content is not what was announced"},
+	"XAmzContentSHA256Mismatch":   {fault.Changed, "", "the content is not what was announced"},
+	"XAmzContentChecksumMismatch": {fault.Changed, "", "the content is not what was announced"},
+	"InvalidTag":                  {fault.Invalid, "", "tags: at most 10, keys to 128 and values to 256 characters"},
+	"KeyTooLongError":             {fault.Invalid, "", ""},
+	"InvalidRange":                {fault.Invalid, "", ""},
+}
+
+const lockHint = "an object lock holds this version"
+
+// wrongKey are words of replies 400 and 403 that speak of an encryption key.
+var wrongKey = []string{"kms:", "kms key", "server side encryption", "customer-provided", "customer provided"}
+
+// locked are words of replies that refuse because of an object lock.
+var locked = []string{"worm protected", "object lock", "legal hold", "retention"}
+
+// A replyError is an error reply of the server in words that are safe to show.
+type replyError struct {
+	status  int
+	code    string
+	message string
+	region  string // of the bucket, if the reply told it
+	hint    string
+	marker  bool // the reply says that the version is a delete marker
+	locked  bool // an object lock is the cause
+}
+
+// Error returns code and message, with a hint where we know one.
+func (e *replyError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "HTTP %d", e.status)
+	if e.code != "" {
+		b.WriteString(" " + e.code)
+	}
+	if e.message != "" && e.message != e.code {
+		b.WriteString(": " + e.message)
+	}
+	if e.hint != "" {
+		b.WriteString(" (" + e.hint + ")")
+	}
+	return b.String()
+}
+
+var expecting = regexp.MustCompile(`expecting '([a-z0-9-]{1,40})'`)
+
+// fail gives err, which a call for key returned, its kind. ctx is the caller's:
+// its end is passed through untouched, that of our own time limit is not.
+func (d *Driver) fail(ctx context.Context, op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	on := d.bucket + "/" + object.FormatKey(d.root+key)
+	var resp *awshttp.ResponseError
+	if !errors.As(err, &resp) || resp.Response == nil || resp.Response.Response == nil {
+		return d.failUnanswered(op, on, err)
+	}
+	h := resp.Response.Header
+	re := &replyError{status: resp.HTTPStatusCode(), region: h.Get("X-Amz-Bucket-Region"), marker: h.Get("X-Amz-Delete-Marker") == "true"}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		re.code, re.message = printable(api.ErrorCode(), 80), printable(api.ErrorMessage(), 300)
+	} else if re.status < 300 {
+		// A good status whose body made no sense.
+		return &fault.Error{Op: op, On: on, Kind: fault.Unavailable, Err: errors.New(printable(err.Error(), 300))}
+	}
+	c := classify(re)
+	return &fault.Error{Op: op, On: on, Kind: c.kind, Reason: c.reason, After: retryAfter(h), Err: re}
+}
+
+// failUnanswered is fail for a call that got no reply.
+func (d *Driver) failUnanswered(op, on string, err error) error {
+	msg := printable(err.Error(), 300)
+	lower := strings.ToLower(msg)
+	if strings.Contains(lower, "credential") || strings.Contains(lower, "assumerole") {
+		return &fault.Error{Op: op, On: on, Kind: fault.Denied, Reason: "access_denied", Err: errors.New("no usable credentials: " + msg)}
+	}
+	var invalid *smithy.SerializationError
+	if errors.As(err, &invalid) {
+		return &fault.Error{Op: op, On: on, Kind: fault.Invalid, Err: errors.New(msg)}
+	}
+	return &fault.Error{Op: op, On: on, Kind: fault.Unavailable, Err: errors.New(msg)}
+}
+
+// classify finds the class of a reply by code, then by its words, then by
+// status, and completes re.
+func classify(re *replyError) class {
+	c, known := codes[re.code]
+	words := strings.ToLower(re.message)
+	if re.status == http.StatusForbidden || re.status == http.StatusBadRequest {
+		switch {
+		case containsAny(words, locked):
+			c, known = class{fault.Denied, "", lockHint}, true
+		case containsAny(words, wrongKey):
+			c, known = class{fault.Denied, "key_denied", "the encryption key is not ours to use"}, true
+		}
+	}
+	if !known {
+		c = byStatus(re.status)
+	}
+	if re.marker && (re.status == http.StatusNotFound || re.status == http.StatusMethodNotAllowed) {
+		c = class{kind: fault.NotFound}
+	}
+	if c.hint == "wrong region" || re.status == http.StatusMovedPermanently {
+		if m := expecting.FindStringSubmatch(re.message); m != nil {
+			re.region = m[1]
+		}
+		c.kind, c.hint = fault.Invalid, "wrong region or endpoint"
+		if re.region != "" {
+			c.hint = "wrong region: the bucket is in " + printable(re.region, 40)
+		}
+	} else {
+		re.region = ""
+	}
+	re.hint, re.locked = c.hint, c.hint == lockHint
+	return c
+}
+
+// byStatus is the class of an unknown code, or of a reply to HEAD, which has none.
+func byStatus(status int) class {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return class{kind: fault.Denied, reason: "access_denied"}
+	case http.StatusNotFound, http.StatusGone:
+		return class{kind: fault.NotFound}
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return class{kind: fault.Unsupported}
+	case http.StatusPreconditionFailed:
+		return class{kind: fault.Changed}
+	case http.StatusConflict, http.StatusRequestTimeout:
+		return class{kind: fault.Unavailable}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return class{kind: fault.Throttled}
+	}
+	switch {
+	case status >= 500:
+		return class{kind: fault.Unavailable}
+	case status >= 300:
+		return class{kind: fault.Invalid}
+	}
+	return class{kind: fault.Unavailable}
+}
+
+// retryAfter reads the header Retry-After, in seconds or as a date, up to an hour.
+func retryAfter(h http.Header) time.Duration {
+	s := h.Get("Retry-After")
+	if s == "" {
+		return 0
+	}
+	var after time.Duration
+	if n, err := strconv.Atoi(s); err == nil {
+		after = time.Duration(min(max(n, 0), 3600)) * time.Second
+	} else if t, err := http.ParseTime(s); err == nil {
+		after = time.Until(t)
+	}
+	return min(max(after, 0), time.Hour)
+}
+
+// replyOf returns the server's reply in err, or nil.
+func replyOf(err error) *replyError {
+	var re *replyError
+	errors.As(err, &re)
+	return re
+}
+
+// regionOf returns the region that err says the bucket is in, or "".
+func regionOf(err error) string {
+	if re := replyOf(err); re != nil {
+		return re.region
+	}
+	return ""
+}
+
+// as returns err with the kind k and its cause kept, if its kind is from.
+func as(err error, from, k fault.Kind) error {
+	if !fault.Is(err, from) {
+		return err
+	}
+	var f *fault.Error
+	errors.As(err, &f)
+	g := *f
+	g.Kind = k
+	return &g
+}
+
+// printable returns s without control characters, at most n bytes of it: it
+// comes from a server.
+func printable(s string, n int) string {
+	if len(s) > n {
+		s = s[:n] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+func containsAny(s string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,70 @@
+package s3
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// maxSmallBody bounds, in bytes, a reply that is not content: a page of 1,000
+// keys of 1,024 bytes, escaped, is below 5 MiB.
+const maxSmallBody = 32 << 20
+
+// newTransport returns a transport for many small requests to one host.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		MaxIdleConns:          512,
+		MaxIdleConnsPerHost:   256,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		ResponseHeaderTimeout: 0, // calls have limits of their own
+		WriteBufferSize:       64 << 10,
+		ReadBufferSize:        32 << 10,
+		// What is stored compressed is content: it must arrive as it is.
+		DisableCompression: true,
+	}
+}
+
+type smallBody struct{}
+
+// withSmallBody marks the calls made with ctx as ones whose reply is not content.
+func withSmallBody(ctx context.Context) context.Context {
+	return context.WithValue(ctx, smallBody{}, true)
+}
+
+// bounded is a RoundTripper that bounds replies that are not content.
+type bounded struct{ next http.RoundTripper }
+
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 300 || req.Context().Value(smallBody{}) != nil {
+		resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxSmallBody}
+	}
+	return resp, nil
+}
+
+type limitedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (l *limitedBody) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := l.ReadCloser.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
+
+// noRedirects keeps credentials and signatures with the host they are for; a
+// redirect comes back as the reply it is.
+func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
