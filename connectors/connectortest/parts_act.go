@@ -321,7 +321,7 @@ func (s suite) tag(t *testing.T) {
 	}
 	want := map[string]string{}
 	for i, set := range []map[string]string{
-		{"foreign": "someone's"}, // stands for another's tag
+		{"foreign": "someone"}, // stands for another's tag
 		{"lw-verdict": "infected", "lw-version": "v é + / = . _ : @ -"},
 		{"lw-verdict": "clean"},
 		{"lw-verdict": "clean", "lw-version": "v é + / = . _ : @ -"}, // already so
