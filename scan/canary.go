@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/landwaiter/landwaiter/fault"
@@ -207,7 +207,7 @@ func (p *prover) bound(ctx context.Context, c Case, known int64, word bool, most
 		res.Outcome, res.Detail = Alerted, "not tried: the engine's settings say so"
 		return res, nil
 	case known > 0 && beyond > most:
-		res.Outcome, res.Bound, res.Detail = Silent, known-known/10, "not tried: the canary would be too large"
+		res.Outcome, res.Bound, res.Detail = Silent, c.below(known), "not tried: the canary would be too large"
 		return res, nil
 	case c == CaseDepth: // small, so each level is tried
 		top := beyond
@@ -221,6 +221,7 @@ func (p *prover) bound(ctx context.Context, c Case, known int64, word bool, most
 	case known > 0:
 		tries = []int64{beyond}
 	}
+	missed := known == 0 // nobody said that this is all
 	for _, n := range tries {
 		o, err := p.outcome(ctx, func(w io.Writer) error { return write(w, n) })
 		if err != nil {
@@ -233,14 +234,25 @@ func (p *prover) bound(ctx context.Context, c Case, known int64, word bool, most
 			res.Bound = n
 			break
 		}
+		missed = true
 	}
 	if res.Outcome == Silent && known > 0 && c != CaseDepth {
-		res.Bound = known - known/10
+		res.Bound = c.below(known)
 	}
-	if res.Bound > 0 && (known == 0 || res.Bound < known) {
-		res.Outcome = Silent // beyond the bound it was, or would be
+	if missed {
+		res.Outcome = Silent
 	}
 	return res, nil
+}
+
+// below returns where our own limit stands for an engine's known one: at it for
+// an object's size, else with a margin, since engines count other things too
+// (what they make of scripts and documents, the archive itself).
+func (c Case) below(known int64) int64 {
+	if c == CaseSize {
+		return known
+	}
+	return known - known/10
 }
 
 // outcome shows one canary with EICAR in it.
@@ -291,7 +303,7 @@ type sparse struct {
 }
 
 func (s *sparse) Write(p []byte) (int, error) {
-	if len(p) < len(zeros) || !slices.Equal(p, zeros[:]) {
+	if len(p) < len(zeros) || !bytes.Equal(p, zeros[:]) {
 		if n, err := s.f.WriteAt(p, s.n); err != nil {
 			s.n += int64(n)
 			return n, err

@@ -205,7 +205,7 @@ func (r *watched) look(p []byte) {
 
 const (
 	headLen = 512
-	maxEOCD = 22 + 1<<16 // the record and the longest comment
+	maxEOCD = 22 + 1<<16 - 1 // the record and the longest comment
 )
 
 var eocd = []byte("PK\x05\x06")
