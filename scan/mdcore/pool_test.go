@@ -2,11 +2,42 @@ package mdcore_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/landwaiter/landwaiter/scan"
 	"github.com/landwaiter/landwaiter/scan/mdcore"
+	"github.com/landwaiter/landwaiter/scan/scantest"
 	standin "github.com/landwaiter/landwaiter/test/servers/mdcore"
 )
+
+// The contract of scan.Engine, against the stand-in: with a key and at once,
+// with a session and slowly, over TLS.
+func TestSuite(t *testing.T) {
+	rules := []standin.Rule{{Name: "R", MaxSize: 8 << 20}}
+	for name, o := range map[string]standin.Options{
+		"key":     {APIKey: "k", Rules: rules},
+		"session": {Users: map[string]string{"u": "p"}, Rules: rules, Latency: 20 * time.Millisecond, NestedForm: true, NoReadyz: true},
+		"tls":     {TLS: true, Rules: rules, NotFound: 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := standin.Start(t, o)
+			scantest.Run(t, scantest.Harness{Open: func(t *testing.T) scan.Engine {
+				return open(t, s, func(m *mdcore.Options) {
+					m.APIKey, m.Rule = o.APIKey, "R"
+					if o.Users != nil {
+						m.User, m.Password = "u", "p"
+					}
+					if o.TLS {
+						m.CAFile = s.CAFile(t)
+					}
+				})
+			}})
+			if n := s.Sessions(); n != 0 {
+				t.Errorf("%d sessions are left open", n)
+			}
+		})
+	}
+}
 
 // The engine proves itself in a pool, fails over, and comes back.
 func TestInPool(t *testing.T) {

@@ -33,6 +33,9 @@ const (
 func (e *Engine) Scan(ctx context.Context, s scan.Sample) (scan.Report, error) {
 	const op = "mdcore.Scan"
 	start := time.Now()
+	if err := ctx.Err(); err != nil {
+		return scan.Report{}, err
+	}
 	if err := e.open(op); err != nil {
 		return scan.Report{}, err
 	}
