@@ -79,6 +79,9 @@ type Own struct {
 	Version string
 	Size    int64
 	Gone    bool // the step removed the key
+	// Sanitized: the key holds a disarmed copy, which nobody scanned: the entry's
+	// verdict is not its own.
+	Sanitized bool
 }
 
 // A Journal makes a step's state durable. Step is called after each effect and

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 	"github.com/landwaiter/landwaiter/workflow"
@@ -44,21 +45,24 @@ func (r *run) land(ctx context.Context, i int, s *Step, c content) ([]Own, error
 			return nil, gone(err)
 		}
 		ifVersion := ""
-		if !free {
+		switch {
+		case s.IfThere != "" && (free || there.Version == s.IfThere):
+			// Where the vendor has no precondition, an interrupted run may have moved
+			// it aside: only a call with the same names finds that.
+			ifVersion = s.IfThere
+		case !free:
 			ours, err := r.ours(ctx, dst, s, there, c)
 			if err != nil {
 				return nil, err
 			}
 			if ours {
+				r.tidy(ctx, dst, s, c)
 				return r.landed(s, there, c), nil
 			}
-			if s.Conflict == workflow.Overwrite && s.IfThere != "" && s.IfThere == there.Version {
-				ifVersion = there.Version
-			} else if err := s.evade(); err != nil {
+			if err := s.evade(); err != nil {
 				return nil, err
-			} else {
-				continue
 			}
+			continue
 		}
 		if err := r.claim(ctx, i, s); err != nil {
 			return nil, err
@@ -68,7 +72,9 @@ func (r *run) land(ctx context.Context, i int, s *Step, c content) ([]Own, error
 		case err == nil:
 			info.Size = c.size
 			return r.landed(s, info, c), nil
-		case fault.Is(err, fault.Exists) && ifVersion == "" && free:
+		case fault.Is(err, fault.Exists) && ifVersion != "" && free:
+			s.IfThere = "" // it is gone indeed
+		case fault.Is(err, fault.Exists) && free:
 			// Taken since we looked, or by what Stat does not see (a folder). If it
 			// is an object, the next round looks at it.
 			if _, err := dst.Stat(ctx, at); fault.Is(err, fault.NotFound) {
@@ -133,10 +139,25 @@ func (r *run) ours(ctx context.Context, dst Storage, s *Step, there object.Info,
 	return bytes.Equal(sum, c.sum), nil
 }
 
+// tidy lets a driver without a vendor's precondition clear away what an
+// overwriting run moved aside before it was interrupted: it looks there before
+// it reads, and there is nothing to read.
+func (r *run) tidy(ctx context.Context, dst Storage, s *Step, c content) {
+	if s.IfThere == "" {
+		return
+	}
+	nothing := noBytes{}
+	_, _ = dst.Put(ctx, string(s.Key), nothing, connectors.PutOptions{IfVersion: s.IfThere, Size: c.size, SHA256: c.sum, TempName: s.Aside})
+}
+
+type noBytes struct{}
+
+func (noBytes) Read([]byte) (int, error) { return 0, errors.New("there is nothing to write") }
+
 // landed notes what lies at the destination now.
 func (r *run) landed(s *Step, info object.Info, c content) []Own {
 	s.Version = info.Version
-	return []Own{{Unit: s.Unit, Key: string(s.Key), Version: info.Version, Size: c.size}}
+	return []Own{{Unit: s.Unit, Key: string(s.Key), Version: info.Version, Size: c.size, Sanitized: s.Action == Sanitized}}
 }
 
 // lost says of a destination that moved under our eyes that it is worth another

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/connectortest"
+	"github.com/landwaiter/landwaiter/connectors/file"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 	"github.com/landwaiter/landwaiter/remediation"
@@ -38,17 +41,25 @@ var scanned = []byte("the bytes that were scanned")
 // A world is the units a, b, c and the quarantine q, in memory.
 type world struct {
 	t        *testing.T
-	memory   map[string]*connectortest.Memory
+	memory   map[string]*connectortest.Memory // nil for folders
+	places   map[string]place
 	storages map[string]*connectors.Storage
 	hook     func(unit, op, key string) error // asked at each call, and "op+" after it
 	effects  map[string]int                   // "unit op" → how often it took effect
 	clean    []byte                           // what the engine's sanitised copy holds
 }
 
+// A place is a unit as another client of it sees it.
+type place interface {
+	Write(key string, content []byte) string
+	Content(key string) []byte
+	Keys() []string
+}
+
 // newWorld opens the units. drift: tags move the source's version token, as
 // they do on file systems.
 func newWorld(t *testing.T, drift, versioned bool, caps connectors.Caps) *world {
-	w := &world{t: t, memory: map[string]*connectortest.Memory{}, storages: map[string]*connectors.Storage{}, effects: map[string]int{}, clean: []byte("disarmed")}
+	w := &world{t: t, memory: map[string]*connectortest.Memory{}, places: map[string]place{}, storages: map[string]*connectors.Storage{}, effects: map[string]int{}, clean: []byte("disarmed")}
 	for _, name := range []string{"a", "b", "c", "q"} {
 		m := connectortest.NewMemory(name)
 		m.Versioned = versioned
@@ -65,11 +76,19 @@ func newWorld(t *testing.T, drift, versioned bool, caps connectors.Caps) *world 
 		if drift {
 			d = &drifting{Memory: m, moved: map[string]int{}}
 		}
-		w.memory[name] = m
+		w.memory[name], w.places[name] = m, m
 		w.storages[name] = connectors.NewStorage(connectors.Unit{Name: name}, d, connectors.Options{Probed: &connectors.Probed{Caps: caps, Proven: true}})
 		t.Cleanup(func() { _ = w.storages[name].Close() })
 	}
 	return w
+}
+
+// worldOf opens the units for one of the modes.
+func worldOf(t *testing.T, mode string) *world {
+	if strings.HasPrefix(mode, "folders") {
+		return newFolders(t, mode == "folders in place")
+	}
+	return newWorld(t, strings.HasPrefix(mode, "drifting"), mode == "versioned", connectortest.AllCaps())
 }
 
 func (w *world) executor() *remediation.Executor {
@@ -115,7 +134,7 @@ func (w *world) ref(version string) object.Ref {
 // plan writes the source and plans for it.
 func (w *world) plan(flow workflow.Workflow, d workflow.Decision, look, sanitized bool) remediation.Job {
 	w.t.Helper()
-	w.memory["a"].Write(sourceKey, scanned)
+	w.places["a"].Write(sourceKey, scanned)
 	in := w.input(flow, d)
 	if sanitized {
 		in.Report.Sanitized = &scan.Sanitized{Result: "Sanitized"}
@@ -292,4 +311,73 @@ func (d *drifting) Tag(ctx context.Context, ref object.Ref, set map[string]strin
 	info, err := d.Memory.Tag(ctx, ref, set)
 	d.Memory.Fail = fail
 	return d.out(info), err
+}
+
+// A folder is a place on disk. Its other client writes files in place, or beside
+// and then renames them.
+type folder struct {
+	dir     string
+	inPlace bool
+}
+
+func (f folder) Write(key string, content []byte) string {
+	name := filepath.Join(f.dir, key)
+	written := name
+	if !f.inPlace {
+		written = filepath.Join(filepath.Dir(f.dir), "beside")
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(written, content, 0o644), os.Rename(written, name)); err != nil {
+		panic(err)
+	}
+	return ""
+}
+
+func (f folder) Content(key string) []byte {
+	b, err := os.ReadFile(filepath.Join(f.dir, key))
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// Keys are all files, those in the connector's private folder included.
+func (f folder) Keys() (keys []string) {
+	_ = filepath.WalkDir(f.dir, func(name string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			rel, _ := filepath.Rel(f.dir, name)
+			keys = append(keys, rel)
+		}
+		return err
+	})
+	return keys
+}
+
+// newFolders opens the units as local folders.
+func newFolders(t *testing.T, inPlace bool) *world {
+	w := &world{t: t, places: map[string]place{}, storages: map[string]*connectors.Storage{}, effects: map[string]int{}, clean: []byte("disarmed")}
+	for _, name := range []string{"a", "b", "c", "q"} {
+		u := connectors.Unit{Name: name, URL: "file://" + t.TempDir()}
+		d, err := file.Open(t.Context(), u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proven, err := connectors.Probe(t.Context(), u, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(op, key string) error {
+			if w.hook != nil {
+				return w.hook(name, op, key)
+			}
+			return nil
+		}
+		faults := &connectortest.Faults{Driver: d, Before: ask, After: func(op, key string) error {
+			w.effects[name+" "+op]++
+			return ask(op+"+", key)
+		}}
+		w.places[name] = folder{strings.TrimPrefix(u.URL, "file://"), inPlace}
+		w.storages[name] = connectors.NewStorage(u, faults, connectors.Options{Probed: &proven})
+		t.Cleanup(func() { _ = w.storages[name].Close() })
+	}
+	return w
 }

@@ -6,6 +6,8 @@ package quarantine
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +49,12 @@ func New(unit string, at Storage) *Vault { return &Vault{unit, at} }
 type Item struct {
 	Key     string
 	Version string
+}
+
+// name returns a name for a temporary file, the same for each try.
+func (it Item) name(what string) string {
+	sum := sha256.Sum256([]byte(it.Key))
+	return "lw-" + what + "-" + hex.EncodeToString(sum[:12])
 }
 
 func (v *Vault) ref(it Item) object.Ref {
@@ -197,7 +205,7 @@ func (v *Vault) Restore(ctx context.Context, it Item, sum []byte, to Storage, un
 		return Restored{}, fault.New(fault.Unsupported, "quarantine.Restore", unit, errors.New("the unit cannot create an object without the risk of replacing one"))
 	}
 	opt := connectors.PutOptions{Size: h.Size, SHA256: h.SHA256, ContentType: h.ContentType, Meta: h.Meta,
-		TempName: "lw-restore-" + strings.TrimSuffix(it.Key, Suffix)}
+		TempName: it.name("restore")}
 	if to.Caps().Tag {
 		opt.Tags = h.Tags
 	}
@@ -256,7 +264,7 @@ func (v *Vault) Purge(ctx context.Context, it Item) error {
 	if err := errors.Join(err, in.Close()); err != nil {
 		return err
 	}
-	_, err = v.at.Remove(ctx, v.ref(it), connectors.Fence{Aside: "lw-purge-" + strings.TrimSuffix(it.Key, Suffix), SHA256: sum})
+	_, err = v.at.Remove(ctx, v.ref(it), connectors.Fence{Aside: it.name("purge"), SHA256: sum})
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
