@@ -6,8 +6,10 @@ import (
 )
 
 // unsettled is the files that may still be written to, by when to look at them
-// again. One that nothing happens to is looked at after 1, 2, 4 … 25 ms where a
-// lease can tell, else when its window ends.
+// again. The kernel's notice of a close is not to be had, so where a lease can
+// tell, one that nothing happens to is looked at each time a quarter of its
+// quiet time has passed again, after 1 to 25 ms, and less often if there are
+// very many. Without a lease it is looked at when its window ends.
 type unsettled struct {
 	byKey map[string]*waiting
 	queue waitQueue
@@ -15,6 +17,10 @@ type unsettled struct {
 	// events. Two generations, so that the older half can be dropped at once.
 	told, toldBefore map[string]string
 }
+
+// lookCost is the share of time that each waiting file may take: 10,000 looks a
+// second in all.
+const lookCost = 100 * time.Microsecond
 
 // maxTold bounds one generation of versions remembered.
 const maxTold = 4096
@@ -24,7 +30,7 @@ type waiting struct {
 	key    string
 	since  time.Time // first seen
 	at     time.Time // look again
-	pause  time.Duration
+	poked  time.Time // when something happened to it last
 	token  string    // at the last look
 	still  time.Time // since when token is that
 	index  int       // in the queue, -1 while it is looked at
@@ -44,18 +50,24 @@ func (u *unsettled) len() int { return len(u.byKey) }
 func (u *unsettled) poke(key string, now time.Time) {
 	f, ok := u.byKey[key]
 	if !ok {
-		f = &waiting{key: key, since: now, at: now}
+		f = &waiting{key: key, since: now, at: now, poked: now}
 		u.byKey[key] = f
 		heap.Push(&u.queue, f)
 		return
 	}
+	f.poked = now
 	if f.leases {
-		f.pause = min(max(firstLook, now.Sub(f.since)/64), lastLook)
-		if at := now.Add(f.pause); at.Before(f.at) {
+		if at := now.Add(u.pause(now.Sub(f.since) / 64)); at.Before(f.at) {
 			f.at = at
 			heap.Fix(&u.queue, f.index)
 		}
 	}
+}
+
+// pause keeps a pause between two looks within bounds: a look costs some ten
+// microseconds, and all of them together must stay cheap.
+func (u *unsettled) pause(d time.Duration) time.Duration {
+	return min(max(d, firstLook, lookCost*time.Duration(len(u.byKey)/2)), max(lastLook, lookCost*time.Duration(len(u.byKey))))
 }
 
 // drop forgets key: it is settled, gone, or no file.
@@ -100,8 +112,7 @@ func (u *unsettled) settled(f *waiting, kind leased, token string, window, most 
 		f.token, f.still = token, now
 	}
 	if f.leases = kind == leaseBusy; f.leases {
-		f.pause = min(max(2*f.pause, firstLook), lastLook)
-		f.at = now.Add(f.pause)
+		f.at = now.Add(u.pause(now.Sub(f.poked) / 4))
 	} else {
 		if now.Sub(f.still) >= window {
 			return true

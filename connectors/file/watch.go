@@ -24,7 +24,7 @@ const (
 	maxPaths     = 64 << 20              // bytes of the names of watched folders
 	maxLong      = 256                   // watched folders whose path is longer than PATH_MAX: each takes a descriptor
 	maxUnwatched = 1000                  // trees without a watch that are told apart
-	rootEvery    = 5 * time.Second       // between looks whether the root is still there
+	rootEvery    = 2 * time.Second       // between looks whether the root is still there
 	sweepEvery   = time.Minute           // between sweeps of a tree that cannot be watched
 	healEvery    = time.Second           // between two healings of an overflow
 	tick         = 10 * time.Millisecond // the coarsest clock that stamps files
