@@ -29,14 +29,14 @@ func (r *run) leased(ctx context.Context, s Step, do func(context.Context) ([]Ow
 		if time.Until(lease()) < limit {
 			return nil, fault.New(fault.Stale, "remediation.Run", string(s.Action), errLapsed)
 		}
-		var cancel context.CancelCauseFunc
-		ctx, cancel = context.WithCancelCause(ctx)
+		ours, cancel := context.WithCancelCause(ctx)
 		watched := make(chan struct{})
 		go func() {
 			defer close(watched)
-			watch(ctx, lease, cancel)
+			watch(ours, lease, cancel)
 		}()
 		defer func() { cancel(nil); <-watched }()
+		ctx = ours
 	}
 	if s.Action != Tag && s.Action != Prune {
 		// A fence may have to read all bytes again, so removals count too.
