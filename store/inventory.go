@@ -1,0 +1,148 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/scan"
+)
+
+// An invRow is a change to the inventory.
+type invRow struct {
+	unit            int64
+	ikey, tail      []byte
+	version         []byte
+	verdict, reason int64
+	size            int64
+	entry           []byte
+	gone            bool
+}
+
+var (
+	inventoryOld = &set{
+		cols: "unit:i ikey:b",
+		sql:  "SELECT {ord} i.verdict, i.reason, i.size, i.version FROM inventory i {also} WHERE i.unit = :unit AND i.ikey = :ikey {lock}",
+	}
+	putInventory = &set{
+		cols: "unit:i ikey:b tail:b version:b verdict:i reason:i size:i entry:b",
+		sql: `INSERT INTO inventory (unit, ikey, tail, version, verdict, reason, size, entry)
+			SELECT :unit, :ikey, :tail, :version, :verdict, :reason, :size, :entry {from} WHERE TRUE {order}
+			ON CONFLICT (unit, ikey) DO UPDATE SET version = excluded.version, verdict = excluded.verdict, reason = excluded.reason, size = excluded.size, entry = excluded.entry`,
+	}
+	removeInventory = &set{
+		cols: "unit:i ikey:b",
+		sql:  "DELETE FROM inventory {using} WHERE inventory.unit = :unit AND inventory.ikey = :ikey {back}",
+	}
+)
+
+// The columns of inventoryOld.
+const inventoryOldVersion = 3
+
+// inventory writes and removes rows and counts the difference. Of several
+// changes to one key the last counts.
+func (t *turn) inventory(ctx context.Context, list []invRow) error {
+	if len(list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b invRow) int { return cmp.Or(cmp.Compare(a.unit, b.unit), bytes.Compare(a.ikey, b.ikey)) })
+	kept := list[:0]
+	for i, r := range list {
+		if i+1 == len(list) || list[i+1].unit != r.unit || !bytes.Equal(list[i+1].ikey, r.ikey) {
+			kept = append(kept, r)
+		}
+	}
+	var put, remove [][]any
+	keys := make([][]any, len(kept))
+	for i, r := range kept {
+		keys[i] = []any{r.unit, r.ikey}
+		if r.gone {
+			remove = append(remove, keys[i])
+			continue
+		}
+		put = append(put, []any{r.unit, r.ikey, blob(r.tail), r.version, r.verdict, r.reason, r.size, blob(r.entry)})
+		t.counts.unit(r.unit, r.verdict, r.reason, 1, max(r.size, 0))
+	}
+	err := t.c.look(ctx, inventoryOld, keys, func(i int, c cells) error {
+		t.counts.unit(kept[i].unit, c.i(0), c.i(1), -1, -max(c.i(2), 0))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := t.c.each(ctx, putInventory, put); err != nil {
+		return err
+	}
+	_, err = t.c.each(ctx, removeInventory, remove)
+	return err
+}
+
+const inventoryColumns = "ikey, tail, version, verdict, reason, size, entry"
+
+func readRow(c cells) ledger.Row {
+	return ledger.Row{Key: wholeKey(c.b(0), c.b(1)), Version: c.s(2), Verdict: scan.Verdict(c.i(3)), Reason: reasonWord(c.i(4)),
+		Size: c.i(5), Entry: toID(c.b(6)), Baseline: c.i(4) == codeBaseline}
+}
+
+// Row returns the inventory row of a key; ok is false if there is none.
+func (db *DB) Row(ctx context.Context, unit int64, key string) (row ledger.Row, ok bool, err error) {
+	ikey, _ := indexKey(key)
+	err = db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey = ?", func(c cells) error {
+		row, ok = readRow(c), true
+		return nil
+	}, unit, ikey)
+	return row, ok, err
+}
+
+// Inventory returns up to n rows with keys after after, in byte order. Fewer
+// than n are the end. It holds no transaction between calls.
+func (db *DB) Inventory(ctx context.Context, unit int64, after string, n int) ([]ledger.Row, error) {
+	out := make([]ledger.Row, 0, min(n, 10_000))
+	add := func(c cells) error {
+		out = append(out, readRow(c))
+		return nil
+	}
+	ikey, tail := indexKey(after)
+	for len(out) < n {
+		if tail != nil { // the rest of the long keys that begin alike: their index order is that of hashes
+			if err := db.longKeys(ctx, unit, tail, n-len(out), add); err != nil {
+				return nil, err
+			}
+			ikey, tail = append(bytes.Clone(tail[:maxIndexed]), bytes.Repeat([]byte{0xff}, 32)...), nil
+			continue
+		}
+		want, got := n-len(out), 0
+		var long []byte
+		err := db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey > ? ORDER BY ikey LIMIT ?", func(c cells) error {
+			got++
+			if long == nil && c.b(1) != nil {
+				long = c.b(1)[:maxIndexed:maxIndexed]
+			}
+			if long == nil {
+				return add(c)
+			}
+			return nil
+		}, unit, ikey, want)
+		if err != nil {
+			return nil, err
+		}
+		if long != nil {
+			tail = long
+		} else if got < want {
+			return out, nil
+		} else if len(out) > 0 {
+			ikey, tail = indexKey(out[len(out)-1].Key)
+		}
+	}
+	return out, nil
+}
+
+// longKeys returns up to n rows of the keys that begin with the first maxIndexed
+// bytes of after and come after it.
+func (db *DB) longKeys(ctx context.Context, unit int64, after []byte, n int, f func(cells) error) error {
+	prefix := after[:maxIndexed]
+	return db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey > ? AND ikey <= ? AND tail > ? ORDER BY tail LIMIT ?", f,
+		unit, prefix, append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 32)...), after, n)
+}

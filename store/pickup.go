@@ -1,0 +1,260 @@
+package store
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/landwaiter/landwaiter/ledger"
+)
+
+// How long an entry waits at most for its key to be free: whoever frees the key
+// wakes it before.
+const (
+	parkWork = 30 * time.Second // for an entry of the same key on this node
+	parkHold = time.Second      // for a hold, which another node may end
+)
+
+// A pickOp asks for work.
+type pickOp struct {
+	line   line
+	n      int
+	out    []ledger.Entry
+	behind []keyRef // keys in work for which another entry was parked
+}
+
+// PickUp marks up to n due entries of the unit and lane as in work, adds 1 to
+// their attempts, and returns them, by priority and due. Across slots on
+// PostgreSQL the order is that of each slot.
+func (db *DB) PickUp(ctx context.Context, unit int64, lane ledger.Lane, n int) ([]ledger.Entry, error) {
+	if n <= 0 {
+		return nil, nil
+	}
+	p := &pickOp{line: line{unit, lane}, n: min(n, maxRows)}
+	if err := db.work.submit(ctx, &op{pick: p, rows: p.n}); err != nil {
+		return nil, err
+	}
+	return p.out, nil
+}
+
+// Due tells, by unit, the earliest time at which PickUp may find something in
+// each lane (zero: nothing waits there). Units with nothing are absent.
+func (db *DB) Due(context.Context) (map[int64][3]time.Time, error) { return db.ready.all(), nil }
+
+// Changed is signalled when entries became due.
+func (db *DB) Changed() <-chan struct{} { return db.ready.changed }
+
+// heldSQL: another entry's plan holds the key of e.
+const heldSQL = "EXISTS (SELECT 1 FROM holds h WHERE h.unit = e.unit AND h.ikey = e.ikey AND h.kind = 0 AND h.entry <> e.id)"
+
+const (
+	waitingSQL = "unit = ? AND lane = ? AND state < 2 AND waiting > 0"
+
+	liteTop  = "SELECT priority, due FROM entries WHERE " + waitingSQL + " AND priority < ? ORDER BY priority DESC, due LIMIT 1"
+	litePick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + heldSQL + " ELSE 0 END, e.attempts > 0 OR e.state > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
+		waitingSQL + " AND priority = ? AND due <= ? ORDER BY due LIMIT ?"
+)
+
+var (
+	startEntry = &set{
+		cols: "id:b now:i node:b epoch:i",
+		sql: `UPDATE entries SET waiting = 0, attempts = entries.attempts + 1, started = CASE WHEN entries.started = 0 THEN :now ELSE entries.started END
+			{from} WHERE entries.id = :id AND entries.waiting > 0 AND entries.state < 2{mine} {back}`,
+	}
+	parkEntry = &set{
+		cols: "id:b due:i",
+		sql:  "UPDATE entries SET waiting = 2, due = :due {from} WHERE entries.id = :id AND entries.waiting > 0 {back}",
+	}
+	wholeEntry = &set{
+		cols: "id:b",
+		sql:  "SELECT {ord} " + entryColumns + " FROM entries e {also} WHERE e.id = :id",
+	}
+	// The next entry of a key that is free again.
+	wakeEntry = &set{
+		cols: "unit:i ikey:b now:i",
+		sql: `UPDATE entries SET waiting = 1, due = :now {from} WHERE entries.id = (SELECT w.id FROM entries w
+			WHERE w.unit = :unit AND w.ikey = :ikey AND w.state = 0 AND w.waiting = 2 ORDER BY w.priority DESC, w.id LIMIT 1) {back}`,
+	}
+)
+
+// pick finds due entries by descending priority. Priorities are few, so it looks
+// for the next lower one in the index instead of reading through those that
+// back off.
+func (t *turn) pick(ctx context.Context, p *pickOp) error {
+	p.out, p.behind = nil, nil
+	gen := t.db.ready.generation(p.line)
+	var next int64 // when something else may be due
+	for below := int64(math.MaxInt64); ; {
+		tops, err := t.tops(ctx, p.line, below)
+		if err != nil {
+			return err
+		}
+		if len(tops) == 0 {
+			break
+		}
+		below = math.MinInt64
+		for priority := range tops {
+			below = max(below, priority)
+		}
+		due, err := t.pickAt(ctx, p, below, tops[below])
+		if err != nil {
+			return err
+		}
+		if due != 0 && (next == 0 || due < next) {
+			next = due
+		}
+		if len(p.out) >= p.n {
+			next = t.now
+			break
+		}
+	}
+	t.after = append(t.after, func() {
+		t.db.ready.settle(p.line, gen, fromMicros(next))
+		for i := range p.out {
+			e := &p.out[i]
+			t.db.busy.add(&job{id: e.ID, ref: keyRef{e.Unit, e.Key}, slot: e.Slot})
+		}
+		for _, ref := range p.behind {
+			t.db.busy.block(ref, nil)
+		}
+	})
+	return nil
+}
+
+// tops returns the highest priorities below below, with the earliest due of each.
+func (t *turn) tops(ctx context.Context, l line, below int64) (map[int64]int64, error) {
+	tops := map[int64]int64{}
+	f := func(c cells) error {
+		if due, ok := tops[c.i(0)]; !ok || c.i(1) < due {
+			tops[c.i(0)] = c.i(1)
+		}
+		return nil
+	}
+	if t.db.alone() {
+		return tops, t.c.query(ctx, liteTop, f, l.unit, int64(l.lane), below)
+	}
+	return tops, t.c.query(ctx, pgTop, f, t.db.slots.numbers(), l.unit, int64(l.lane), below)
+}
+
+type candidate struct {
+	entry ledger.Entry
+	held  bool
+	rich  bool
+}
+
+// pickAt takes due entries of one priority, and returns when the next of it may
+// be due (0 = none). top is the earliest due time there.
+func (t *turn) pickAt(ctx context.Context, p *pickOp, priority, top int64) (int64, error) {
+	for top <= t.now && len(p.out) < p.n {
+		list, err := t.candidates(ctx, p.line, priority, p.n-len(p.out))
+		if err != nil {
+			return 0, err
+		}
+		moved, err := t.take(ctx, p, list)
+		if err != nil {
+			return 0, err
+		}
+		if !moved {
+			break
+		}
+	}
+	if len(p.out) >= p.n {
+		return t.now, nil
+	}
+	tops, err := t.tops(ctx, p.line, priority+1)
+	return tops[priority], err
+}
+
+func (t *turn) candidates(ctx context.Context, l line, priority int64, n int) (list []candidate, err error) {
+	f := func(c cells) error {
+		e, err := t.db.brief(ctx, c)
+		list = append(list, candidate{e, c.i(briefCount) != 0, c.i(briefCount+1) != 0})
+		return err
+	}
+	if t.db.alone() {
+		return list, t.c.query(ctx, litePick, f, l.unit, int64(l.lane), priority, t.now, n)
+	}
+	mine := t.db.slots.numbers()
+	each := min(n, max(4, 4*n/max(1, len(mine))))
+	err = t.c.query(ctx, pgPick, f, mine, l.unit, int64(l.lane), priority, t.now, each, n)
+	return list, err
+}
+
+// take starts the candidates whose keys are free and parks the others. It
+// reports whether any candidate was either.
+func (t *turn) take(ctx context.Context, p *pickOp, list []candidate) (moved bool, err error) {
+	taken := make(map[keyRef]bool, len(list))
+	for i := range p.out {
+		taken[keyRef{p.out[i].Unit, p.out[i].Key}] = true
+	}
+	var start, park, rich [][]any
+	var chosen []int
+	for i := range list {
+		e := &list[i].entry
+		ref := keyRef{e.Unit, e.Key}
+		switch {
+		case taken[ref], t.db.busy.block(ref, t.freed):
+			p.behind = append(p.behind, ref)
+			park = append(park, []any{e.ID[:], t.now + parkWork.Microseconds()})
+		case list[i].held:
+			park = append(park, []any{e.ID[:], t.now + parkHold.Microseconds()})
+		default:
+			e.Epoch = t.db.slots.epoch(e.Slot)
+			taken[ref] = true
+			chosen = append(chosen, i)
+			start = append(start, []any{e.ID[:], t.now, t.db.node[:], e.Epoch})
+		}
+	}
+	if _, err := t.c.each(ctx, parkEntry, park); err != nil {
+		return false, err
+	}
+	hit, err := t.c.each(ctx, startEntry, start)
+	if err != nil {
+		return false, err
+	}
+	moved = len(park) > 0
+	where := make([]int, 0, len(chosen))
+	for i, n := range chosen {
+		if !hit[i] { // the slot is not ours any more
+			continue
+		}
+		moved = true
+		e := list[n].entry
+		e.Attempts++
+		if e.Started.IsZero() {
+			e.Started = fromMicros(t.now)
+		}
+		if list[n].rich {
+			rich = append(rich, []any{e.ID[:]})
+			where = append(where, len(p.out))
+		}
+		p.out = append(p.out, e)
+	}
+	return moved, t.c.look(ctx, wholeEntry, rich, func(i int, c cells) error {
+		e, err := t.db.entry(ctx, c)
+		e.Epoch = p.out[where[i]].Epoch
+		p.out[where[i]] = e
+		return err
+	})
+}
+
+// wake lets the next waiting entry of each key go on.
+func (t *turn) wake(ctx context.Context, keys []keyRef) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	rows := make([][]any, len(keys))
+	for i, k := range keys {
+		ikey, _ := indexKey(k.key)
+		rows[i] = []any{k.unit, ikey, t.now}
+	}
+	if _, err := t.c.each(ctx, wakeEntry, rows); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		for lane := ledger.Small; lane <= ledger.Alone; lane++ {
+			t.due(k.unit, lane, t.now, slotOf(k.unit, k.key))
+		}
+	}
+	return nil
+}

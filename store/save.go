@@ -1,0 +1,489 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/remediation"
+)
+
+// What a worker may do to its entry.
+type verb uint8
+
+const (
+	begin verb = iota
+	step
+	give
+	finish
+)
+
+// A saveOp is what a worker says of its entry.
+type saveOp struct {
+	verb    verb
+	e       ledger.Entry // as the worker has it; the slices are not changed
+	unit    *unitRow
+	scan    *scanRow
+	own     []ledger.Own
+	release bool // step: drop the holds on own
+	end     ledger.End
+	due     time.Time // give
+	attempt bool      // give: the attempt counts
+
+	holds  []hold
+	err    error
+	seq    int64 // with ErrMoved: the entry's
+	report []byte
+	plan   []byte
+	story  []byte
+}
+
+type hold struct {
+	unit int64
+	key  string
+	kind int64
+}
+
+const (
+	holdKey   = 0 // a destination: nobody else starts or finishes work on it
+	holdAside = 1 // a name that a step uses meanwhile: listings leave it out
+)
+
+// Begin makes the plan durable and takes the holds on every destination key,
+// Pending → Acting. It returns ledger.ErrMoved (e.Seq is updated: stat again,
+// then call again), ledger.ErrHeld, ledger.ErrCanceled, or fault.Stale if the
+// entry is no longer this node's. It may be repeated with the same attempt.
+func (db *DB) Begin(ctx context.Context, e *ledger.Entry) error {
+	o := &saveOp{verb: begin}
+	if err := db.holdsOf(ctx, e.Plan, &o.holds); err != nil {
+		return err
+	}
+	if err := db.save(ctx, o, e); err != nil {
+		return err
+	}
+	e.State = ledger.Acting
+	return nil
+}
+
+// Step records e.Plan's state and, in one transaction, what the step produced.
+func (db *DB) Step(ctx context.Context, e *ledger.Entry, own []ledger.Own, release bool) error {
+	return db.save(ctx, &saveOp{verb: step, own: own, release: release}, e)
+}
+
+// Finish ends e with what it says, the inventory row, counts and the next
+// version in one transaction. From Pending it may answer ErrMoved (e.Seq is
+// updated), ErrHeld, fault.Stale. It may be repeated with the same attempt. If
+// e.Finished is zero it is set to now.
+func (db *DB) Finish(ctx context.Context, e *ledger.Entry, end ledger.End) error {
+	if e.Finished.IsZero() {
+		e.Finished = fromMicros(micros(db.now()))
+	}
+	if err := db.save(ctx, &saveOp{verb: finish, end: end}, e); err != nil {
+		return err
+	}
+	e.State = ledger.Finished
+	return nil
+}
+
+// GiveBack takes e out of work without ending it: due again at due, with its
+// present Lane, Error and Story. attempt=false takes back the attempt that
+// PickUp counted. If events came in meanwhile, a counted attempt is followed by
+// the next at once: the object may be another by now.
+func (db *DB) GiveBack(ctx context.Context, e *ledger.Entry, due time.Time, attempt bool) error {
+	return db.save(ctx, &saveOp{verb: give, due: due, attempt: attempt}, e)
+}
+
+func (db *DB) save(ctx context.Context, o *saveOp, e *ledger.Entry) (err error) {
+	o.e = *e
+	if o.unit, err = db.unit(ctx, e.Unit); err != nil {
+		return err
+	}
+	if o.scan, err = db.scan(ctx, e.Scan); err != nil {
+		return err
+	}
+	if o.report, err = encodeReport(e); err != nil {
+		return err
+	}
+	if o.plan, err = encodeList(e.Plan); err != nil {
+		return err
+	}
+	if o.story, err = encodeList(e.Story); err != nil {
+		return err
+	}
+	if err = db.work.submit(ctx, &op{save: o, rows: 1 + len(o.own)}); err != nil {
+		return err
+	}
+	if o.err == ledger.ErrMoved {
+		e.Seq = o.seq
+	}
+	return o.err
+}
+
+// holdsOf returns the keys that the plan writes to, and the names that it uses
+// meanwhile. Units that the ledger does not know have no entries to hold.
+func (db *DB) holdsOf(ctx context.Context, plan remediation.Plan, out *[]hold) error {
+	for _, s := range plan {
+		u, err := db.unitNamed(ctx, s.Unit)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		switch s.Action {
+		case remediation.Copy, remediation.Sanitized, remediation.Put:
+			*out = append(*out, hold{u.id, string(s.Key), holdKey})
+		}
+		if s.Aside != "" {
+			*out = append(*out, hold{u.id, s.Aside, holdAside})
+		}
+	}
+	return nil
+}
+
+var (
+	saveEntry = &set{
+		cols: "id:b was:i run:i begin:i strict:i hurry:i now:i node:b epoch:i " +
+			"state:i waiting:i lane:i attempts:i due:i seq:i version:b size:i mtime:i md5:b sha1:b sha256:b outcome:i finished:i " +
+			"verdict:i reason:i threat:b code:i engines:i engine:b decision:i decided_by:b report:b plan:b story:b error:b",
+		sql: `UPDATE entries SET state = :state, waiting = :waiting, lane = :lane, attempts = :attempts,
+			due = CASE WHEN :hurry = 1 AND entries.seq <> :seq THEN :now ELSE :due END,
+			version = :version, size = :size, mtime = :mtime, md5 = :md5, sha1 = :sha1, sha256 = :sha256, outcome = :outcome, finished = :finished,
+			verdict = :verdict, reason = :reason, threat = :threat, code = :code, engines = :engines, engine = :engine, decision = :decision,
+			decided_by = :decided_by, report = :report, plan = :plan, story = :story, error = :error
+			{from} WHERE entries.id = :id AND entries.state = :was AND entries.attempts = :run AND entries.waiting = 0
+			AND (:begin = 0 OR entries.cancel = 0) AND (:strict = 0 OR (entries.seq = :seq AND NOT EXISTS
+			(SELECT 1 FROM holds h WHERE h.unit = entries.unit AND h.ikey = entries.ikey AND h.kind = 0 AND h.entry <> entries.id))){mine} {back}`,
+	}
+	forgetEntry = &set{
+		cols: "id:b run:i seq:i node:b epoch:i",
+		sql: `DELETE FROM entries {using} WHERE entries.id = :id AND entries.state = 0 AND entries.attempts = :run AND entries.waiting = 0
+			AND entries.seq = :seq{mine} {back}`,
+	}
+	entryStatus = &set{
+		cols: "id:b node:b epoch:i",
+		sql:  "SELECT {ord} e.state, e.waiting, e.attempts, e.seq, e.cancel, CASE WHEN " + heldSQL + " THEN 1 ELSE 0 END, 1 FROM entries e {also} WHERE e.id = :id",
+		pg: "SELECT {ord} e.state, e.waiting, e.attempts, e.seq, e.cancel, CASE WHEN " + heldSQL + " THEN 1 ELSE 0 END, " +
+			"CASE WHEN EXISTS (SELECT 1 FROM slots sl WHERE sl.slot = e.slot AND sl.node = :node AND sl.epoch = :epoch) THEN 1 ELSE 0 END FROM entries e {also} WHERE e.id = :id",
+	}
+	takeHold = &set{
+		cols: "entry:b unit:i ikey:b kind:i tail:b",
+		sql: `INSERT INTO holds AS h (unit, ikey, kind, tail, entry) SELECT :unit, :ikey, :kind, :tail, :entry {from} WHERE TRUE {order}
+			ON CONFLICT (unit, ikey, kind) DO UPDATE SET entry = excluded.entry WHERE h.entry = excluded.entry`,
+	}
+	othersHold = &set{
+		cols: "unit:i ikey:b entry:b",
+		sql:  "SELECT {ord} 1 FROM holds h {also} WHERE h.unit = :unit AND h.ikey = :ikey AND h.kind = 0 AND h.entry <> :entry",
+	}
+	// So that a Finish of a pending entry on a held key is before or after the hold.
+	lockPending = &set{
+		cols: "unit:i ikey:b entry:b",
+		sql:  "SELECT {ord} 1 FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
+	}
+	dropHolds = &set{
+		cols: "entry:b",
+		sql:  "DELETE FROM holds {using} WHERE holds.entry = :entry {back}",
+	}
+	dropHold = &set{
+		cols: "entry:b unit:i ikey:b",
+		sql:  "DELETE FROM holds {using} WHERE holds.entry = :entry AND holds.unit = :unit AND holds.ikey = :ikey AND holds.kind = 0 {back}",
+	}
+	holdsOfEntry = &set{
+		cols: "entry:b",
+		sql:  "SELECT {ord} h.unit, h.ikey, h.tail FROM holds h {also} WHERE h.entry = :entry AND h.kind = 0",
+	}
+)
+
+// row is what saveEntry writes for o.
+func (t *turn) saveRow(o *saveOp) []any {
+	e := &o.e
+	state, waiting, due, attempts, outcome, finished := int64(e.State), int64(0), int64(0), int64(e.Attempts), int64(0), int64(0)
+	strict := e.State == ledger.Pending && o.verb != give
+	switch o.verb {
+	case begin:
+		state = int64(ledger.Acting)
+	case give:
+		waiting, due = 1, micros(o.due)
+		if !o.attempt {
+			attempts--
+		}
+	case finish:
+		state, outcome, finished = int64(ledger.Finished), codeOf(outcomes[:], e.Outcome), micros(e.Finished)
+	}
+	return []any{e.ID[:], int64(e.State), int64(e.Attempts), flag(o.verb == begin), flag(strict), flag(o.verb == give && o.attempt), t.now, t.db.node[:], e.Epoch,
+		state, waiting, int64(e.Lane), attempts, due, e.Seq, []byte(e.Version), e.Size, micros(e.ModTime), blob(e.MD5), blob(e.SHA1), blob(e.SHA256), outcome, finished,
+		int64(e.Verdict), reasonCode(e.Reason), text(e.Threat), int64(e.Code), int64(e.Engines), text(e.Engine), codeOf(decisions[:], e.Decision), text(e.By),
+		blob(o.report), blob(o.plan), blob(o.story), text(e.Error)}
+}
+
+func (t *turn) save(ctx context.Context, ops []*saveOp) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	for _, o := range ops {
+		o.err = nil
+	}
+	ops, err := t.allowed(ctx, ops)
+	if err != nil {
+		return err
+	}
+	done, err := t.update(ctx, ops)
+	if err != nil {
+		return err
+	}
+	if err := t.hold(ctx, done); err != nil {
+		return err
+	}
+	var inv []invRow
+	var keys []keyRef
+	var dropAll, drop [][]any
+	for _, o := range done {
+		e := &o.e
+		for _, own := range o.own {
+			ikey, tail := indexKey(own.Key)
+			inv = append(inv, invRow{unit: own.Unit, ikey: ikey, tail: tail, version: []byte(own.Version), verdict: int64(e.Verdict),
+				reason: reasonCode(e.Reason), size: own.Size, entry: e.ID[:], gone: own.Gone})
+			if o.release {
+				drop = append(drop, []any{e.ID[:], own.Unit, ikey})
+				keys = append(keys, keyRef{own.Unit, own.Key})
+			}
+		}
+		switch o.verb {
+		case give:
+			due := micros(o.due)
+			if o.attempt {
+				due = min(due, t.now) // events may have made it due at once
+			}
+			t.due(e.Unit, e.Lane, due, e.Slot)
+		case finish:
+			inv = t.ended(o, inv)
+			if len(e.Plan) > 0 {
+				dropAll = append(dropAll, []any{e.ID[:]})
+			}
+		default:
+			continue
+		}
+		if ref, ok := t.db.busy.blocked(e.ID); ok {
+			keys = append(keys, ref)
+		}
+		t.freed[e.ID] = true
+		t.after = append(t.after, func() { t.db.busy.remove(e.ID) })
+	}
+	if _, err := t.c.each(ctx, dropHold, drop); err != nil {
+		return err
+	}
+	if err := t.c.look(ctx, holdsOfEntry, dropAll, func(_ int, c cells) error {
+		keys = append(keys, keyRef{c.i(0), wholeKey(c.b(1), nullable(c, 2))})
+		return nil
+	}); err != nil {
+		return err
+	}
+	if _, err := t.c.each(ctx, dropHolds, dropAll); err != nil {
+		return err
+	}
+	if err := t.inventory(ctx, inv); err != nil {
+		return err
+	}
+	if err := t.nexts(ctx, done); err != nil {
+		return err
+	}
+	return t.wake(ctx, keys)
+}
+
+// allowed sorts out the plans whose destinations are held by another's.
+func (t *turn) allowed(ctx context.Context, ops []*saveOp) (left []*saveOp, err error) {
+	var rows [][]any
+	var of []*saveOp
+	first := map[keyRef]*saveOp{}
+	for _, o := range ops {
+		for _, h := range o.holds {
+			if h.kind != holdKey {
+				continue
+			}
+			ref := keyRef{h.unit, h.key}
+			if g, ok := first[ref]; ok && g != o {
+				o.err = ledger.ErrHeld
+				continue
+			}
+			first[ref] = o
+			ikey, _ := indexKey(h.key)
+			rows, of = append(rows, []any{h.unit, ikey, o.e.ID[:]}), append(of, o)
+		}
+	}
+	if err := t.c.look(ctx, othersHold, rows, func(i int, _ cells) error { of[i].err = ledger.ErrHeld; return nil }); err != nil {
+		return nil, err
+	}
+	for _, o := range ops {
+		if o.err == nil {
+			left = append(left, o)
+		}
+	}
+	return left, nil
+}
+
+// hold takes the holds of those that began.
+func (t *turn) hold(ctx context.Context, ops []*saveOp) error {
+	var rows, keys [][]any
+	seen := map[hold]bool{}
+	for _, o := range ops {
+		for _, h := range o.holds {
+			if seen[h] { // a plan names a destination once for each step on it
+				continue
+			}
+			seen[h] = true
+			ikey, tail := indexKey(h.key)
+			rows = append(rows, []any{o.e.ID[:], h.unit, ikey, h.kind, blob(tail)})
+			if h.kind == holdKey {
+				keys = append(keys, []any{h.unit, ikey, o.e.ID[:]})
+			}
+		}
+	}
+	if _, err := t.c.each(ctx, takeHold, rows); err != nil {
+		return err
+	}
+	if t.db.alone() {
+		return nil
+	}
+	if err := t.c.look(ctx, lockPending, keys, func(int, cells) error { return nil }); err != nil {
+		return err
+	}
+	return t.c.look(ctx, othersHold, keys, func(int, cells) error {
+		return fmt.Errorf("%w: two plans have one destination", errConflict)
+	})
+}
+
+// update writes the entries and returns the ops that took effect. The others
+// have their err, or are repeats of what was done before.
+func (t *turn) update(ctx context.Context, ops []*saveOp) (done []*saveOp, err error) {
+	var rows, forget [][]any
+	var saved, known, missed []*saveOp
+	for _, o := range ops {
+		if o.verb == finish && o.end.Known && o.e.State == ledger.Pending {
+			known = append(known, o)
+			forget = append(forget, []any{o.e.ID[:], int64(o.e.Attempts), o.e.Seq, t.db.node[:], o.e.Epoch})
+			continue
+		}
+		saved = append(saved, o)
+		rows = append(rows, t.saveRow(o))
+	}
+	for _, part := range []struct {
+		set  *set
+		rows [][]any
+		ops  []*saveOp
+	}{{forgetEntry, forget, known}, {saveEntry, rows, saved}} {
+		hit, err := t.c.each(ctx, part.set, part.rows)
+		if err != nil {
+			return nil, err
+		}
+		for i, o := range part.ops {
+			// On SQLite the epoch moves only when the process does.
+			if hit[i] {
+				done = append(done, o)
+			} else {
+				missed = append(missed, o)
+			}
+		}
+	}
+	return done, t.explain(ctx, missed)
+}
+
+// explain says why ops had no effect.
+func (t *turn) explain(ctx context.Context, ops []*saveOp) error {
+	rows := make([][]any, len(ops))
+	found := make([]bool, len(ops))
+	for i, o := range ops {
+		rows[i] = []any{o.e.ID[:], t.db.node[:], o.e.Epoch}
+	}
+	err := t.c.look(ctx, entryStatus, rows, func(i int, c cells) error {
+		found[i] = true
+		o := ops[i]
+		o.seq = c.i(3)
+		state, waiting, attempts := ledger.State(c.i(0)), c.i(1), c.i(2)
+		same, mine := attempts == int64(o.e.Attempts), c.i(6) != 0
+		switch {
+		case o.verb == finish && state == ledger.Finished && same: // a repeat
+		case o.verb == begin && state == ledger.Acting && same && waiting == 0 && mine: // a repeat
+		case o.verb == give && waiting > 0 && state == o.e.State && (same || !o.attempt && attempts == int64(o.e.Attempts)-1): // a repeat
+		case !mine || state != o.e.State || !same || waiting > 0:
+			o.err = stale(o)
+		case o.verb == begin && c.i(4) != 0:
+			o.err = ledger.ErrCanceled
+		case c.i(5) != 0:
+			o.err = ledger.ErrHeld
+		default:
+			o.err = ledger.ErrMoved
+		}
+		return nil
+	})
+	for i, o := range ops {
+		repeat := o.verb == finish && o.end.Known
+		if !found[i] && !repeat {
+			o.err = stale(o)
+		}
+		if fault.Is(o.err, fault.Stale) || o.err == nil && o.verb >= give {
+			t.after = append(t.after, func() { t.db.busy.remove(o.e.ID) })
+		}
+	}
+	return err
+}
+
+func stale(o *saveOp) error {
+	return fault.New(fault.Stale, "store", object.FormatKey(o.e.Key), nil)
+}
+
+// ended counts the end of an entry and says what becomes of its inventory row.
+func (t *turn) ended(o *saveOp, inv []invRow) []invRow {
+	e := &o.e
+	t.counts.scan(o.scan.n, 0, 0, 0, -1, 0)
+	if !o.end.Known {
+		t.counts.scan(o.scan.n, codeOf(outcomes[:], e.Outcome), int64(e.Verdict), codeOf(decisions[:], e.Decision), 1, max(e.Size, 0))
+	}
+	if !o.end.Gone && (!o.end.Current || o.end.Known) || e.Outcome == ledger.OutcomeCanceled {
+		return inv
+	}
+	ikey, tail := indexKey(e.Key)
+	return append(inv, invRow{unit: e.Unit, ikey: ikey, tail: tail, version: []byte(e.Version), verdict: int64(e.Verdict),
+		reason: reasonCode(e.Reason), size: e.Size, entry: e.ID[:], gone: o.end.Gone})
+}
+
+// nexts makes the versions that replaced what was worked on pending.
+func (t *turn) nexts(ctx context.Context, ops []*saveOp) error {
+	w := &wave{fresh: map[freshKey]*fresh{}}
+	for _, o := range ops {
+		if o.verb != finish || o.end.Next == nil {
+			continue
+		}
+		n := o.end.Next
+		in := &intakeOp{unit: o.unit}
+		w.look(&fresh{op: in, scan: o.scan, key: o.e.Key, version: n.Version, seq: 1, force: n.Force || o.e.Force,
+			priority: max(n.Priority, o.e.Priority), cause: n.Cause, size: n.Size})
+	}
+	index(w.list)
+	left, err := t.fold(ctx, w.list)
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, left)
+}
+
+// Held returns the aside and temporary names of the unit's unfinished plans.
+func (db *DB) Held(ctx context.Context, unit int64) (map[string]bool, error) {
+	out := map[string]bool{}
+	err := db.query(ctx, "SELECT ikey, tail FROM holds WHERE unit = ? AND kind = ?", func(c cells) error {
+		out[wholeKey(c.b(0), nullable(c, 1))] = true
+		return nil
+	}, unit, holdAside)
+	return out, err
+}
+
+// EntryHash returns the SHA-256 of the entry's bytes, nil if unknown.
+func (db *DB) EntryHash(ctx context.Context, id ledger.ID) (sum []byte, err error) {
+	err = db.query(ctx, "SELECT sha256 FROM entries WHERE id = ?", func(c cells) error {
+		sum = nullable(c, 0)
+		return nil
+	}, id[:])
+	return sum, err
+}

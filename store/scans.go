@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+)
+
+type scanRow struct {
+	n, unit  int64
+	id       ledger.ID
+	typ      ledger.ScanType
+	workflow int64
+	scan     ledger.Scan
+}
+
+const scanColumns = "s.n, s.id, s.tenant, s.unit, s.type, s.part, s.workflow, s.start_date, s.started, s.ended, s.state, w.hash"
+
+const scanTables = " FROM scans s JOIN workflows w ON w.n = s.workflow "
+
+func readScan(c cells) *scanRow {
+	s := &scanRow{n: c.i(0), id: toID(c.b(1)), unit: c.i(3), typ: ledger.ScanType(c.i(4)), workflow: c.i(6)}
+	s.scan = ledger.Scan{ID: s.id, Tenant: c.i(2), Unit: s.unit, Type: s.typ, Partition: c.s(5), Workflow: toHash(c.b(11)), StartDate: fromMicros(c.i(7)),
+		Started: fromMicros(c.i(8)), Ended: fromMicros(c.i(9)), State: c.s(10)}
+	return s
+}
+
+func toHash(b []byte) (h ledger.Hash) {
+	copy(h[:], b)
+	return h
+}
+
+func (db *DB) scan(ctx context.Context, id ledger.ID) (*scanRow, error) {
+	if s, ok := cached(&db.names.mu, &db.names.byID, id); ok {
+		return s, nil
+	}
+	return db.loadScan(ctx, "s.id = ?", id[:])
+}
+
+func (db *DB) scanNumber(ctx context.Context, n int64) (*scanRow, error) {
+	if s, ok := cached(&db.names.mu, &db.names.scans, n); ok {
+		return s, nil
+	}
+	return db.loadScan(ctx, "s.n = ?", n)
+}
+
+func (db *DB) loadScan(ctx context.Context, where string, arg any) (s *scanRow, err error) {
+	err = db.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE "+where, func(c cells) error {
+		s = readScan(c)
+		return nil
+	}, arg)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return nil, fault.New(fault.NotFound, "store", "scan", nil)
+	}
+	keep(&db.names.mu, &db.names.scans, s.n, s)
+	keep(&db.names.mu, &db.names.byID, s.id, s)
+	return s, nil
+}
+
+// SaveWorkflow keeps a workflow's JSON under its SHA-256 and returns that.
+func (db *DB) SaveWorkflow(ctx context.Context, json []byte) (ledger.Hash, error) {
+	h := ledger.Hash(sha256.Sum256(json))
+	err := db.do(ctx, func(ctx context.Context, c conn) error {
+		_, err := c.exec(ctx, "INSERT INTO workflows (hash, json, created) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING", h[:], json, micros(db.now()))
+		return err
+	})
+	return h, err
+}
+
+// Workflow returns the JSON that SaveWorkflow kept, fault.NotFound if there is none.
+func (db *DB) Workflow(ctx context.Context, h ledger.Hash) (json []byte, err error) {
+	err = db.query(ctx, "SELECT json FROM workflows WHERE hash = ?", func(c cells) error {
+		json = c.b(0)
+		return nil
+	}, h[:])
+	if err == nil && json == nil {
+		err = fault.New(fault.NotFound, "store.Workflow", h.String(), nil)
+	}
+	return json, err
+}
+
+func (db *DB) workflowHash(ctx context.Context, n int64) (ledger.Hash, error) {
+	if h, ok := cached(&db.names.mu, &db.names.workflows, n); ok {
+		return h, nil
+	}
+	var h ledger.Hash
+	err := db.query(ctx, "SELECT hash FROM workflows WHERE n = ?", func(c cells) error {
+		h = toHash(c.b(0))
+		return nil
+	}, n)
+	if err == nil {
+		keep(&db.names.mu, &db.names.workflows, n, h)
+	}
+	return h, err
+}
+
+// EnsureRealTimeScan returns the RealTime scan of the unit's partition ("" = all
+// of it) and makes it the one that workflow and startDate describe. A unit has at
+// most one of a partition.
+func (db *DB) EnsureRealTimeScan(ctx context.Context, unit int64, partition string, workflow ledger.Hash, startDate time.Time) (ledger.Scan, error) {
+	id := ledger.NewID()
+	var out ledger.Scan
+	err := db.do(ctx, func(ctx context.Context, c conn) error {
+		if err := insertScan(ctx, c, ledger.Scan{ID: id, Unit: unit, Type: ledger.RealTime, Partition: partition, Workflow: workflow, StartDate: startDate, Started: db.now()},
+			"ON CONFLICT (unit, part) WHERE type = 2 DO UPDATE SET workflow = excluded.workflow, start_date = excluded.start_date, ended = 0, state = excluded.state"); err != nil {
+			return err
+		}
+		if err := c.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE s.unit = ? AND s.part = ? AND s.type = 2", func(c cells) error {
+			out = readScan(c).scan
+			return nil
+		}, unit, []byte(partition)); err != nil {
+			return err
+		}
+		return db.announce(ctx, c)
+	})
+	db.names.forget()
+	return out, err
+}
+
+// The states of a scan.
+const (
+	ScanRunning   = "running"
+	ScanStopped   = "stopped"
+	ScanCompleted = "completed"
+	ScanFailed    = "failed"
+)
+
+func insertScan(ctx context.Context, c conn, s ledger.Scan, conflict string) error {
+	var workflow int64
+	if err := c.query(ctx, "SELECT n FROM workflows WHERE hash = ?", func(c cells) error { workflow = c.i(0); return nil }, s.Workflow[:]); err != nil {
+		return err
+	}
+	if workflow == 0 {
+		return fault.New(fault.NotFound, "store", "workflow "+s.Workflow.String(), nil)
+	}
+	_, err := c.exec(ctx, "INSERT INTO scans (id, unit, type, part, workflow, start_date, started, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "+conflict,
+		s.ID[:], s.Unit, int64(s.Type), []byte(s.Partition), workflow, micros(s.StartDate), micros(s.Started), []byte(ScanRunning))
+	return err
+}
+
+// StartScan begins an Instant or Scheduled scan and returns it with its ID. It
+// returns fault.Exists if one of them runs over the same part of the unit.
+func (db *DB) StartScan(ctx context.Context, s ledger.Scan) (ledger.Scan, error) {
+	s.ID, s.Tenant, s.State, s.Ended = ledger.NewID(), defaultTenant, ScanRunning, time.Time{}
+	if s.Started.IsZero() {
+		s.Started = fromMicros(micros(db.now()))
+	}
+	if s.Type == ledger.RealTime {
+		return s, fault.New(fault.Invalid, "store.StartScan", "", nil)
+	}
+	err := db.do(ctx, func(ctx context.Context, c conn) error {
+		var other *scanRow
+		err := c.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE s.unit = ? AND s.type <> 2 AND s.state = ?", func(c cells) error {
+			o := readScan(c)
+			if strings.HasPrefix(o.scan.Partition, s.Partition) || strings.HasPrefix(s.Partition, o.scan.Partition) {
+				other = o
+			}
+			return nil
+		}, s.Unit, []byte(ScanRunning))
+		if err != nil {
+			return err
+		}
+		if other != nil {
+			return fault.New(fault.Exists, "store.StartScan", "", fmt.Errorf("scan %s runs over the same part of the unit", other.id))
+		}
+		return insertScan(ctx, c, s, "")
+	})
+	return s, err
+}
+
+// EndScan ends a scan in the state given (ScanStopped, ScanCompleted, ScanFailed).
+func (db *DB) EndScan(ctx context.Context, id ledger.ID, state string) error {
+	err := db.do(ctx, func(ctx context.Context, c conn) error {
+		n, err := c.exec(ctx, "UPDATE scans SET state = ?, ended = ? WHERE id = ?", []byte(state), micros(db.now()), id[:])
+		if err == nil && n == 0 {
+			return fault.New(fault.NotFound, "store.EndScan", id.String(), nil)
+		}
+		if err != nil {
+			return err
+		}
+		return db.announce(ctx, c)
+	})
+	db.names.forget()
+	return err
+}
+
+// Scans returns the scans of the unit (0 = of all units), the oldest first.
+func (db *DB) Scans(ctx context.Context, unit int64) ([]ledger.Scan, error) {
+	var out []ledger.Scan
+	err := db.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE ? = 0 OR s.unit = ? ORDER BY s.n", func(c cells) error {
+		out = append(out, readScan(c).scan)
+		return nil
+	}, unit, unit)
+	return out, err
+}

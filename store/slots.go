@@ -1,0 +1,209 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/landwaiter/landwaiter/ledger"
+)
+
+// ownership is which slots are this node's, since which epoch, and until when by
+// this process's monotonic clock.
+type ownership struct {
+	mu     sync.RWMutex
+	slot   [slots]owned
+	until  time.Time
+	always bool // SQLite: all are ours while the process lives
+}
+
+type owned struct {
+	ours   bool
+	epoch  int64
+	giving bool // to be given away: nothing is picked up from it any more
+}
+
+func (o *ownership) ours(slot uint8) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.slot[slot].ours
+}
+
+func (o *ownership) epoch(slot uint8) int64 {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.slot[slot].epoch
+}
+
+// numbers are the slots to pick up from.
+func (o *ownership) numbers() []int64 {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	out := make([]int64, 0, slots)
+	for i, s := range o.slot {
+		if s.ours && !s.giving {
+			out = append(out, int64(i))
+		}
+	}
+	return out
+}
+
+// Lease is until when, by this process's monotonic clock, the slot is ours.
+// Zero time: it is not.
+func (db *DB) Lease(slot uint8) time.Time {
+	o := db.slots
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	switch {
+	case !o.slot[slot].ours:
+		return time.Time{}
+	case o.always:
+		return time.Now().Add(100 * 365 * 24 * time.Hour)
+	}
+	return o.until
+}
+
+// takeAll makes all slots ours under a new epoch: on SQLite the lock on the
+// directory has shown that no one else lives.
+func (db *DB) takeAll(ctx context.Context) error {
+	var epoch int64
+	err := db.do(ctx, func(ctx context.Context, c conn) error {
+		if err := c.query(ctx, "SELECT value FROM meta WHERE name = 'epoch'", func(c cells) (err error) {
+			epoch, err = strconv.ParseInt(c.s(0), 10, 64)
+			return err
+		}); err != nil {
+			return err
+		}
+		epoch++
+		if _, err := c.exec(ctx, "INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", strconv.FormatInt(epoch, 10)); err != nil {
+			return err
+		}
+		return db.died(ctx, c, nil)
+	})
+	if err != nil {
+		return err
+	}
+	db.slots.mu.Lock()
+	for i := range db.slots.slot {
+		db.slots.slot[i] = owned{ours: true, epoch: epoch}
+	}
+	db.slots.always = true
+	db.slots.mu.Unlock()
+	return db.lookDue(ctx)
+}
+
+var crashedEntry = &set{
+	cols: "id:b now:i lane:i story:b",
+	sql: `UPDATE entries SET waiting = 1, due = :now, lane = :lane, crashes = entries.crashes + 1, story = :story
+		{from} WHERE entries.id = :id AND entries.state < 2 AND entries.waiting = 0 {back}`,
+}
+
+// died puts the entries that were in work when their node died back: alone, and
+// counted. mine are the slots gained (nil = all).
+func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
+	where, args := "", []any{}
+	if mine != nil {
+		where, args = " AND e.slot = ANY(?)", append(args, mine)
+	}
+	now := db.now()
+	var rows [][]any
+	err := c.query(ctx, "SELECT e.id, e.story FROM entries e WHERE e.state < 2 AND e.waiting = 0"+where, func(c cells) error {
+		e := ledger.Entry{ID: toID(c.b(0))}
+		if b := nullable(c, 1); b != nil {
+			if err := json.Unmarshal(b, &e.Story); err != nil {
+				return damaged(e.ID, "story", err)
+			}
+		}
+		e.Tell(fromMicros(micros(now)), "crash", "the process died while this entry was in work")
+		story, err := encodeList(e.Story)
+		rows = append(rows, []any{e.ID[:], micros(now), int64(ledger.Alone), story})
+		return err
+	}, args...)
+	if err != nil {
+		return err
+	}
+	_, err = c.each(ctx, crashedEntry, rows)
+	return err
+}
+
+// lookDue notes from when on each line of our slots may have work, after they
+// became ours.
+func (db *DB) lookDue(ctx context.Context) error {
+	units, err := db.Units(ctx)
+	if err != nil {
+		return err
+	}
+	return db.do(ctx, func(ctx context.Context, c conn) error {
+		t := &turn{db: db, c: c}
+		for _, u := range units {
+			for lane := ledger.Small; lane <= ledger.Alone; lane++ {
+				// The exact time is for PickUp to find: here it is enough that there is something.
+				tops, err := t.tops(ctx, line{u.ID, lane}, 1<<62)
+				if err != nil {
+					return err
+				}
+				if len(tops) > 0 {
+					db.ready.bring(line{u.ID, lane}, db.now())
+				}
+			}
+		}
+		db.ready.signal()
+		return nil
+	})
+}
+
+// reconcile gives back what the database has as in work and this process does
+// not know of: the answer to a pick-up was lost.
+func (db *DB) reconcile(ctx context.Context, c conn) error {
+	where, args := "", []any{}
+	if !db.alone() {
+		where, args = " AND e.slot = ANY(?)", append(args, db.slots.all())
+	}
+	var lost []ledger.ID
+	lines := map[line]bool{}
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	err := c.query(ctx, "SELECT e.id, e.unit, e.lane FROM entries e WHERE e.state < 2 AND e.waiting = 0"+where, func(c cells) error {
+		if id := toID(c.b(0)); !db.busy.has(id) {
+			lost = append(lost, id)
+			lines[line{c.i(1), ledger.Lane(c.i(2))}] = true
+		}
+		return nil
+	}, args...)
+	for _, id := range lost {
+		if err == nil {
+			_, err = c.exec(ctx, "UPDATE entries SET waiting = 1, due = ?, attempts = attempts - 1 WHERE id = ? AND state < 2 AND waiting = 0", micros(db.now()), id[:])
+		}
+	}
+	if err == nil {
+		err = c.commit(ctx)
+	}
+	if err != nil {
+		c.rollback()
+		return err
+	}
+	if len(lost) > 0 {
+		db.log.Warn("ledger: took back entries whose pick-up had no answer", "entries", len(lost))
+		for l := range lines {
+			db.ready.bring(l, db.now())
+		}
+		db.ready.signal()
+	}
+	return nil
+}
+
+// all are the slots that are ours, those to be given away too.
+func (o *ownership) all() []int64 {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	out := make([]int64, 0, slots)
+	for i, s := range o.slot {
+		if s.ours {
+			out = append(out, int64(i))
+		}
+	}
+	return out
+}
