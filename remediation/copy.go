@@ -2,6 +2,7 @@ package remediation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -67,7 +68,8 @@ func (r *run) across(ctx context.Context, dst Storage, s *Step, ifVersion string
 		return object.Info{}, err
 	}
 	defer in.Close()
-	opt := connectors.PutOptions{IfVersion: ifVersion, Size: r.job.Size, SHA256: r.job.SHA256, ContentType: r.job.ContentType, TempName: s.Aside}
+	opt := connectors.PutOptions{IfVersion: ifVersion, Size: r.job.Size, SHA256: r.job.SHA256,
+		ContentType: cmp.Or(r.job.ContentType, in.Info().ContentType), TempName: s.Aside}
 	var dropped int
 	opt.Meta, dropped = portable(in.Info().Meta, maxMeta, 2<<10)
 	for name, v := range r.marks(r.job.SHA256) {

@@ -63,7 +63,7 @@ type Job struct {
 	Version     string // that was scanned
 	Size        int64  // bytes that were scanned
 	SHA256      []byte // of the bytes that were scanned
-	ContentType string
+	ContentType string // "" = as the storage says when the source is opened
 	Report      scan.Report
 	Verdict     scan.Verdict
 	Plan        Plan

@@ -235,6 +235,11 @@ func TestCopyWithinIsReadBack(t *testing.T) {
 func TestCarriesWhatItCan(t *testing.T) {
 	w := newWorld(t, false, false, connectortest.AllCaps())
 	job := w.plan(flow(moveToB), workflow.Blocked, true, false)
+	info, err := w.storages["a"].Put(t.Context(), sourceKey, bytes.NewReader(scanned), connectors.PutOptions{IfVersion: job.Version, Size: job.Size, ContentType: "text/x-evil", Meta: map[string]string{"camera": "mine"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.Version = info.Version
 	tags := map[string]string{"owner": "me", "odd": "caf\xe9\n"}
 	for i := range 12 {
 		tags[fmt.Sprintf("z%02d", i)] = "v"
@@ -243,10 +248,10 @@ func TestCarriesWhatItCan(t *testing.T) {
 	if err := w.executor().Run(t.Context(), job, keep(w, &job)); err != nil {
 		t.Fatal(err)
 	}
-	info, _ := w.memory["b"].Stat(t.Context(), object.Ref{Key: landing})
+	info, _ = w.memory["b"].Stat(t.Context(), object.Ref{Key: landing})
 	got, _ := w.memory["b"].Tags(t.Context(), object.Ref{Key: landing})
 	sum := sha256.Sum256(scanned)
-	if info.Meta[remediation.MetaEntry] != entryID || info.Meta[remediation.MetaSHA256] != fmt.Sprintf("%x", sum) || len(got) != 10 || got["owner"] != "me" || got["odd"] != "" {
+	if info.ContentType != "text/x-evil" || info.Meta["camera"] != "mine" || info.Meta[remediation.MetaEntry] != entryID || info.Meta[remediation.MetaSHA256] != fmt.Sprintf("%x", sum) || len(got) != 10 || got["owner"] != "me" || got["odd"] != "" {
 		t.Errorf("meta %v, tags %v", info.Meta, got)
 	}
 	if !strings.Contains(job.Plan[0].Detail, "4 tags") {

@@ -1,6 +1,7 @@
 package remediation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -21,7 +22,7 @@ func (r *run) quarantine(ctx context.Context, s *Step) ([]Own, error) {
 	defer in.Close()
 	info := in.Info()
 	c := Caught{Name: string(s.Key), TempName: s.Aside, Entry: r.job.Entry, Unit: r.job.Unit, Key: r.job.Key, Version: r.job.Version,
-		Size: r.job.Size, SHA256: r.job.SHA256, ContentType: r.job.ContentType, ModTime: info.ModTime, Meta: info.Meta,
+		Size: r.job.Size, SHA256: r.job.SHA256, ContentType: cmp.Or(r.job.ContentType, info.ContentType), ModTime: info.ModTime, Meta: info.Meta,
 		Verdict: r.job.Verdict, Threat: r.job.Report.Threat, At: r.now()}
 	if s.Expiry > 0 {
 		c.Expiry = time.Unix(s.Expiry, 0)
