@@ -38,14 +38,14 @@ type class struct {
 // codes are the error codes of S3 and of servers that are compatible with it
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
 var codes = map[string]class{
-	"NoSuchBucket":   {fault.NotFound, "", "the bucket does not exist"},
-	"NoSuchKey":      {fault.NotFound, "", ""},
-	"NotFound":       {fault.NotFound, "", ""},
-	"NoSuchVersion":  {fault.NotFound, "", ""},
-	"NoSuchUpload":   {fault.Unavailable, "", "the multipart upload was ended by someone else"},
-	"NoSuchTagSet":   {fault.NotFound, "", ""},
-	"DeleteMarker":   {fault.NotFound, "", ""},
-	"NoSuchTagSetId": {fault.NotFound, "", ""},
+	"NoSuchBucket":      {fault.NotFound, "", "the bucket does not exist"},
+	"NoSuchKey":         {fault.NotFound, "", ""},
+	"NotFound":          {fault.NotFound, "", ""},
+	"NoSuchVersion":     {fault.NotFound, "", ""},
+	"NoSuchUpload":      {fault.Unavailable, "", "the multipart upload was ended by someone else"},
+	"NoSuchTagSet":      {fault.NotFound, "", ""},
+	"NoSuchTagSetError": {fault.NotFound, "", ""},
+	"DeleteMarker":      {fault.NotFound, "", ""},
 
 	"PreconditionFailed":         {fault.Changed, "", ""},
 	"ConditionalRequestConflict": {fault.Unavailable, "", "another write was under way"},
@@ -62,6 +62,7 @@ var codes = map[string]class{
 	"InvalidToken":          {fault.Denied, "access_denied", "the session token is wrong"},
 	"ExpiredToken":          {fault.Denied, "access_denied", "the session token has expired"},
 	"TokenRefreshRequired":  {fault.Denied, "access_denied", "the session token has expired"},
+	"XAdminUserNotFound":    {fault.Denied, "access_denied", "the access key is unknown to the server"},
 	"InvalidSecurity":       {fault.Denied, "access_denied", "the credentials are not valid"},
 	"NotSignedUp":           {fault.Denied, "access_denied", "the account has no S3"},
 
@@ -148,7 +149,7 @@ func (e *replyError) Error() string {
 	return b.String()
 }
 
-var expecting = regexp.MustCompile(`expecting '([a-z0-9-]{1,40})'`)
+var expecting = regexp.MustCompile(`expecting ['"]([a-z0-9-]{1,40})['"]`)
 
 // fail gives err, which a call for key returned, its kind. ctx is the caller's:
 // its end is passed through untouched, that of our own time limit is not.
@@ -206,6 +207,11 @@ func classify(re *replyError) class {
 	}
 	if !known {
 		c = byStatus(re.status)
+		if c.kind == fault.NotFound && re.code != "" {
+			// Only a reply that says so makes an object count as gone; this may come
+			// from a proxy, or be about something else.
+			c.kind = fault.Unavailable
+		}
 	}
 	if re.marker && (re.status == http.StatusNotFound || re.status == http.StatusMethodNotAllowed) {
 		c = class{kind: fault.NotFound}

@@ -76,21 +76,11 @@ func (d *Driver) find(ctx context.Context, op, key string, v version) (found, er
 	return f, err
 }
 
-// head is HeadObject. A refusal without a code, as replies to HEAD have none, is
-// asked again with a GET of one byte, which says why.
+// head is HeadObject.
 func (d *Driver) head(ctx context.Context, op, key, full string, id *string) (found, error) {
 	out, err := call(ctx, d, op, key, d.client.HeadObject, &s3.HeadObjectInput{Bucket: &d.bucket, Key: &full, VersionId: id})
 	if err != nil {
-		if re := replyOf(err); re != nil && (re.status == http.StatusBadRequest || re.status == http.StatusForbidden) {
-			in := &s3.GetObjectInput{Bucket: &d.bucket, Key: &full, VersionId: id, Range: aws.String("bytes=0-0")}
-			got, e := call(ctx, d, op, key, d.client.GetObject, in)
-			if e == nil {
-				_ = got.Body.Close()
-			} else {
-				err = e
-			}
-		}
-		return found{}, badID(err, id)
+		return found{}, d.explained(ctx, op, key, full, id, err)
 	}
 	d.learn(out.VersionId)
 	f := found{head: out, etag: out.ETag, v: makeVersion(out.VersionId, out.ETag, aws.ToInt64(out.ContentLength), out.LastModified)}
@@ -106,6 +96,38 @@ func (d *Driver) head(ctx context.Context, op, key, full string, id *string) (fo
 		Latest: id == nil,
 	}
 	return f, nil
+}
+
+// explained finds out what a refused HEAD means, by a GET of one byte: replies
+// to HEAD have no error code, and some servers say 404 to unknown credentials.
+func (d *Driver) explained(ctx context.Context, op, key, full string, id *string, err error) error {
+	re := replyOf(err)
+	if re == nil || re.marker {
+		return err
+	}
+	switch re.status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
+		in := &s3.GetObjectInput{Bucket: &d.bucket, Key: &full, VersionId: id, Range: aws.String("bytes=0-0")}
+		got, e := call(ctx, d, op, key, d.client.GetObject, in)
+		if e == nil {
+			_ = got.Body.Close()
+			if re.status == http.StatusNotFound { // it came just now
+				return fault.New(fault.Unavailable, op, object.FormatKey(key), errMoved)
+			}
+			return err
+		}
+		err = bucketGone(badID(e, id))
+	}
+	return err
+}
+
+// bucketGone keeps a missing bucket from looking like a missing object: with a
+// wrong endpoint, all objects would count as gone.
+func bucketGone(err error) error {
+	if re := replyOf(err); re != nil && re.code == "NoSuchBucket" {
+		return as(err, fault.NotFound, fault.Unavailable)
+	}
+	return err
 }
 
 // badID turns the refusal of a version id that is not one into NotFound: no
@@ -192,7 +214,7 @@ func (d *Driver) get(ctx context.Context, key, full string, v version, id *strin
 	out, err := d.client.GetObject(ctx, in)
 	r.watch.Stop()
 	if err != nil {
-		err = badID(d.fail(r.caller, op, key, err), id)
+		err = bucketGone(badID(d.fail(r.caller, op, key, err), id))
 		r.cancel()
 		if re := replyOf(err); re != nil && re.status == http.StatusRequestedRangeNotSatisfiable {
 			return d.getNothing(r.caller, key, v, offset)

@@ -98,7 +98,11 @@ const (
 // wrong URL, option or region, NotFound for a bucket that does not exist,
 // Denied for credentials, Unsupported for directory buckets, Unavailable.
 func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
-	return open(ctx, u, defaultLimits)
+	d, err := open(ctx, u, defaultLimits)
+	if err != nil {
+		return nil, err // not d: an interface that holds a nil pointer is not nil
+	}
+	return d, nil
 }
 
 func open(ctx context.Context, u connectors.Unit, lim limits) (*Driver, error) {
