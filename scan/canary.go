@@ -184,8 +184,12 @@ func (p *prover) limits(ctx context.Context, lim Limits, proof *Proof) error {
 		},
 	}
 	for _, step := range steps {
-		if err := add(step()); err != nil {
+		r, err := step()
+		if err := add(r, err); err != nil {
 			return err
+		}
+		if r.Case == CaseDepth && r.Outcome == Silent {
+			lim.Exceeded = false // its word is worth nothing
 		}
 	}
 	return nil
@@ -203,7 +207,7 @@ func (p *prover) bound(ctx context.Context, c Case, known int64, word bool, most
 	res := Result{Case: c}
 	beyond := known + 2 + known/200
 	switch {
-	case word && (known == 0 || beyond > most):
+	case word && (known == 0 && c != CaseDepth || beyond > most):
 		res.Outcome, res.Detail = Alerted, "not tried: the engine's settings say so"
 		return res, nil
 	case known > 0 && beyond > most:
@@ -221,7 +225,7 @@ func (p *prover) bound(ctx context.Context, c Case, known int64, word bool, most
 	case known > 0:
 		tries = []int64{beyond}
 	}
-	missed := known == 0 // nobody said that this is all
+	missed := known == 0 && !word // nobody said that this is all
 	for _, n := range tries {
 		o, err := p.outcome(ctx, func(w io.Writer) error { return write(w, n) })
 		if err != nil {
@@ -239,8 +243,11 @@ func (p *prover) bound(ctx context.Context, c Case, known int64, word bool, most
 	if res.Outcome == Silent && known > 0 && c != CaseDepth {
 		res.Bound = c.below(known)
 	}
-	if missed {
+	switch {
+	case missed:
 		res.Outcome = Silent
+	case known == 0:
+		return Result{Case: c, Outcome: Alerted, Detail: "not tried beyond: the engine's settings say so"}, nil
 	}
 	return res, nil
 }

@@ -40,7 +40,7 @@ type fake struct {
 }
 
 func newFake() *fake {
-	return &fake{health: Health{Ready: true, Version: "1", Definitions: "d1", DefinedAt: time.Now()}}
+	return &fake{lim: Limits{Size: 1 << 20, Expanded: 2 << 20, Depth: 3, Entries: 100}, loud: true, health: Health{Ready: true, Version: "1", Definitions: "d1", DefinedAt: time.Now()}}
 }
 
 func (f *fake) set(change func()) {

@@ -71,7 +71,14 @@ func TestGuard(t *testing.T) {
 		{"larger than the engine looks", silentProof(), Limits{}, never, make([]byte, 1001), infected, NotScanned, TooLarge},
 		{"as large as it looks", silentProof(), Limits{}, never, make([]byte, 1000), clean, Clean, ""},
 		{"no walker", silentProof(), Limits{}, nil, small, clean, NotScanned, Unsupported},
-		{"engine that opens no archive", &Proof{}, Limits{}, never, small, clean, NotScanned, Unsupported},
+		{"engine that opens no archive", &Proof{}, Limits{}, met(""), small, clean, NotScanned, Unsupported},
+		{"engine that opens no archive, no walker", &Proof{}, Limits{}, nil, small, clean, NotScanned, Unsupported},
+		{"engine that opens no archive, a program", &Proof{}, Limits{}, met(""), []byte("MZ program"), clean, Clean, ""},
+		{"engine that opens no archive, one in a program", &Proof{}, Limits{}, met(Unsupported), []byte("MZ program"), clean, NotScanned, Unsupported},
+		{"a program without a walker", silentProof(), Limits{}, nil, []byte("MZ program"), clean, Clean, ""},
+		{"large member", silentProof(), Limits{}, walkerFunc(func(Sample, Limits) (Facts, error) {
+			return Facts{Kind: "zip", Largest: 1001}, nil
+		}), small, clean, NotScanned, TooLarge},
 		{"engine that opens no archive, text", &Proof{}, Limits{}, never, text, clean, Clean, ""},
 		{"engine that opens no archive, large", &Proof{}, Limits{Size: 5}, never, text, clean, NotScanned, TooLarge},
 		{"walk crashed", silentProof(), Limits{}, walkerFunc(func(Sample, Limits) (Facts, error) {
@@ -197,21 +204,23 @@ func TestSniff(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		content []byte
-		want    bool
+		want    looks
 	}{
-		{"empty", nil, false},
-		{"text", text, false},
-		{"zip", []byte("PK\x03\x04"), true},
-		{"gzip", []byte{0x1f, 0x8b, 8}, true},
-		{"tar without a magic", tar, true},
-		{"end of a zip at the end", append(bytes.Clone(text), end...), true},
-		{"with a long comment", append(append(bytes.Clone(text), end...), make([]byte, 1<<16-1)...), true},
-		{"too far from the end", append(append(bytes.Clone(text), end...), make([]byte, 1<<16)...), false},
-		{"end of a zip alone", end, true},
-		{"a program with a zip behind", append(append([]byte("MZ"), text...), end...), true},
-		{"pdf", []byte("%PDF-1.7"), false},
-		{"zeros", make([]byte, 2000), false},
-		{"lha", []byte("!!-lh5-"), true},
+		{"empty", nil, plain},
+		{"text", text, plain},
+		{"zip", []byte("PK\x03\x04"), archive},
+		{"gzip", []byte{0x1f, 0x8b, 8}, archive},
+		{"tar without a magic", tar, archive},
+		{"end of a zip at the end", append(bytes.Clone(text), end...), archive},
+		{"with a long comment", append(append(bytes.Clone(text), end...), make([]byte, 1<<16-1)...), archive},
+		{"too far from the end", append(append(bytes.Clone(text), end...), make([]byte, 1<<16)...), plain},
+		{"end of a zip alone", end, archive},
+		{"a program with a zip behind", append(append([]byte("MZ"), text...), end...), archive},
+		{"pdf", []byte("%PDF-1.7"), plain},
+		{"program", []byte("MZ abc"), maybe},
+		{"iso", append(make([]byte, 0x8001), "CD001"...), archive},
+		{"zeros", make([]byte, 2000), plain},
+		{"lha", []byte("!!-lh5-"), archive},
 	} {
 		if got := sniffFile(file(t, c.content)); got != c.want {
 			t.Errorf("%s: as a file %v", c.name, got)
@@ -227,14 +236,14 @@ func TestSniff(t *testing.T) {
 			for err == nil {
 				_, err = r.Read(buf[:1+rand.IntN(len(buf))])
 			}
-			if got := w.archive(); got != c.want || w.unread() != 0 {
+			if got := w.looks(); got != c.want || w.unread() != 0 {
 				t.Errorf("%s: as a stream %v, %d unread", c.name, got, w.unread())
 			}
 		}
 	}
 	f := file(t, text)
 	f.File.Close()
-	if !sniffFile(f) {
+	if sniffFile(f) != archive {
 		t.Error("a file that cannot be read is taken for harmless")
 	}
 }
@@ -264,8 +273,8 @@ func FuzzSniff(f *testing.F) {
 		for err == nil {
 			_, err = r.Read(buf)
 		}
-		if w.archive() != want {
-			t.Errorf("stream %v, file %v", w.archive(), want)
+		if w.looks() != want {
+			t.Errorf("stream %v, file %v", w.looks(), want)
 		}
 	})
 }

@@ -33,10 +33,13 @@ func (p *Pool) Run(ctx context.Context) error {
 }
 
 func (p *Pool) look(ctx context.Context, i int) {
+	down := p.o.ProbeDown
 	for ctx.Err() == nil {
-		wait := p.o.ProbeDown
+		wait := down
 		if p.check(ctx, i) {
-			wait = p.o.ProbeEvery
+			wait, down = p.o.ProbeEvery, p.o.ProbeDown
+		} else {
+			down = min(2*down, p.o.ProbeEvery)
 		}
 		wait += time.Duration((rand.Float64() - 0.5) * 0.4 * float64(wait)) // not all at the same time
 		t := time.NewTimer(wait)

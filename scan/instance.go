@@ -125,8 +125,8 @@ func (in *Instance) ask(ctx context.Context, g guard, s Sample) (Report, error) 
 	if w.unread() != 0 {
 		return in.notScanned(rep, EngineError, "the engine called it clean before it had read it all"), nil
 	}
-	if g.walks() && w.archive() {
-		return in.walk(ctx, g, s, rep)
+	if g.walks() {
+		return in.walk(ctx, g, s, w.looks(), rep)
 	}
 	return rep, nil
 }

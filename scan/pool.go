@@ -23,7 +23,7 @@ type PoolOptions struct {
 	// unknown age, not_scanned(stale_definitions). 0 = no bound.
 	MaxDefinitionsAge time.Duration
 	ProbeEvery        time.Duration // of a ready instance; default 5 s
-	ProbeDown         time.Duration // of one that is not; default 1 s
+	ProbeDown         time.Duration // of one that is not, at first; default 1 s, doubling up to ProbeEvery
 	CanaryEvery       time.Duration // default 1 h
 	Log               *slog.Logger  // default: none
 }
@@ -130,7 +130,7 @@ func (p *Pool) Submit(ctx context.Context, s Sample, done func(Report, error)) e
 		return nil
 	}
 	b, ok := in.Engine.(Batcher)
-	if !ok || s.File == nil || g.walks() && sniffFile(s) {
+	if !ok || s.File == nil || g.walks() && sniffFile(s) != plain {
 		p.slow.Go(func() {
 			rep, err := in.ask(ctx, g, s)
 			p.release(i, err)
@@ -263,8 +263,11 @@ func (p *Pool) release(i int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	in.state.inFlight--
+	limit := int(in.state.limit)
 	if !in.state.learn(err, in.Limit, time.Now()) {
-		p.wakeOne()
+		for p.wakeOne(); limit < int(in.state.limit); limit++ {
+			p.wakeOne()
+		}
 		return
 	}
 	p.log.Warn("engine paused", "instance", in.Name, "err", err)
