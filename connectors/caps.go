@@ -59,3 +59,18 @@ func effective(u Unit, d Driver, p *Probed) Caps {
 	}
 	return c
 }
+
+// Names lists what is there, in words for operators.
+func (c Caps) Names() []string {
+	var l []string
+	for _, x := range []struct {
+		has  bool
+		name string
+	}{{c.Watch, "watch"}, {c.Settle, "settle"}, {c.Put, "put"}, {c.Copy, "copy"}, {c.Remove, "remove"}, {c.FencedRemove, "remove-if"},
+		{c.FencedPut, "put-if"}, {c.FencedCopy, "copy-if"}, {c.Tag, "tag"}, {c.Versions, "versions"}, {c.Prune, "prune"}, {c.Ordered, "ordered"}} {
+		if x.has {
+			l = append(l, x.name)
+		}
+	}
+	return l
+}

@@ -15,7 +15,9 @@ import (
 // List yields each object once, see Driver. After a transient error it goes on
 // behind the last key that was yielded.
 func (s *Storage) List(ctx context.Context, prefix, start string) iter.Seq2[object.Info, error] {
-	return s.listing(ctx, "List", prefix, start, s.driver.List)
+	return s.listing(ctx, "List", &listed{after: start}, func(start string) iter.Seq2[object.Info, error] {
+		return s.driver.List(ctx, prefix, start)
+	})
 }
 
 // ListVersions yields each version once, see VersionLister.
@@ -26,25 +28,40 @@ func (s *Storage) ListVersions(ctx context.Context, prefix, start string) iter.S
 			yield(object.Info{}, s.unsupported("ListVersions", ok))
 		}
 	}
-	return s.listing(ctx, "ListVersions", prefix, start, d.ListVersions)
+	return s.listing(ctx, "ListVersions", &listed{after: start, seen: map[string]bool{}}, func(start string) iter.Seq2[object.Info, error] {
+		return d.ListVersions(ctx, prefix, start)
+	})
 }
 
-type lister func(ctx context.Context, prefix, start string) iter.Seq2[object.Info, error]
+// listed is how far a listing got.
+type listed struct {
+	after string          // the last key of which nothing is missing
+	key   string          // the key whose versions are being listed
+	seen  map[string]bool // its versions that were yielded; nil = keys have one
+	gaps  map[string]bool // that were yielded
+	n     int
+	again retrier
+}
 
-func (s *Storage) listing(ctx context.Context, op, prefix, start string, list lister) iter.Seq2[object.Info, error] {
+// listing runs list from l.after on, again after errors that pass.
+func (s *Storage) listing(ctx context.Context, op string, l *listed, list func(start string) iter.Seq2[object.Info, error]) iter.Seq2[object.Info, error] {
 	return func(yield func(object.Info, error) bool) {
 		if err := s.enter(op); err != nil {
 			yield(object.Info{}, err)
 			return
 		}
 		defer s.leave()
-		l := &listed{after: start, again: retrier{repeat: transient, started: time.Now()}}
+		l := *l // a sequence may be run again
+		l.again = retrier{repeat: transient, started: time.Now()}
 		for {
-			begun, try := time.Now(), l.again.tries
-			more, err := s.page(ctx, list(ctx, prefix, l.after), l, yield)
+			begun, try, n := time.Now(), l.again.tries, l.n
+			more, err := s.run(ctx, list(l.after), &l, yield)
 			s.obs.Observe(Call{Unit: s.unit.Name, Op: op, Err: err, Took: time.Since(begun), Try: try})
 			if !more || err == nil {
 				return
+			}
+			if l.n > n { // the bounds are for standing still
+				l.again.tries, l.again.started = 0, time.Now()
 			}
 			if !l.again.again(ctx, err) {
 				yield(object.Info{}, err)
@@ -54,51 +71,30 @@ func (s *Storage) listing(ctx context.Context, op, prefix, start string, list li
 	}
 }
 
-// listed is how far a listing got.
-type listed struct {
-	after string          // the last key of which nothing is missing
-	key   string          // the key being listed
-	seen  map[string]bool // its versions that were yielded
-	gaps  map[string]bool
-	n     int
-	again retrier
-}
-
-// page runs one listing to its end or its first error. more is false when the
+// run is one listing to its end or its first error. more is false when the
 // consumer has had enough.
-func (s *Storage) page(ctx context.Context, seq iter.Seq2[object.Info, error], l *listed, yield func(object.Info, error) bool) (more bool, err error) {
+func (s *Storage) run(ctx context.Context, seq iter.Seq2[object.Info, error], l *listed, yield func(object.Info, error) bool) (more bool, err error) {
 	if err := s.limit.wait(ctx); err != nil {
 		return true, err
 	}
 	for info, err := range seq {
 		var gap *Gap
-		if errors.As(err, &gap) {
-			if !l.gaps[gap.Prefix] && !yield(object.Info{}, err) {
+		switch {
+		case err == nil:
+		case errors.As(err, &gap):
+			if !l.newGap(gap.Prefix) {
+				continue
+			}
+			if !yield(object.Info{}, err) {
 				return false, nil
 			}
-			if l.gaps == nil {
-				l.gaps = map[string]bool{}
-			}
-			if len(l.gaps) < keysPerCall {
-				l.gaps[gap.Prefix] = true
-			}
 			continue
-		}
-		if err != nil {
+		default:
 			return true, err
 		}
-		if info.Key != l.key || l.seen == nil {
-			if l.seen != nil {
-				l.after = l.key
-			}
-			l.key = info.Key
-			l.seen = map[string]bool{}
-		}
-		if l.seen[info.Version] {
+		if !l.next(info) {
 			continue
 		}
-		l.seen[info.Version] = true
-		l.again.tries, l.again.started = 0, time.Now() // progress
 		if !yield(info, nil) {
 			return false, nil
 		}
@@ -109,6 +105,41 @@ func (s *Storage) page(ctx context.Context, seq iter.Seq2[object.Info, error], l
 		}
 	}
 	return true, nil
+}
+
+// next notes what comes next and reports whether it is new.
+func (l *listed) next(i object.Info) bool {
+	if l.seen == nil {
+		l.after = i.Key
+		return true
+	}
+	if i.Key != l.key || l.n == 0 {
+		if l.n > 0 {
+			l.after = l.key
+		}
+		l.key = i.Key
+		clear(l.seen)
+	}
+	if l.seen[i.Version] {
+		return false
+	}
+	l.seen[i.Version] = true
+	return true
+}
+
+// newGap reports whether a gap was not yielded yet. Only some are remembered:
+// one more costs the consumer nothing.
+func (l *listed) newGap(prefix string) bool {
+	if l.gaps[prefix] {
+		return false
+	}
+	if l.gaps == nil {
+		l.gaps = map[string]bool{}
+	}
+	if len(l.gaps) < keysPerCall {
+		l.gaps[prefix] = true
+	}
+	return true
 }
 
 // Open reads exactly the version in ref, see Driver. The reader is a FileReader
@@ -143,23 +174,29 @@ type reader struct {
 	from    int64
 	resumed int
 	err     error // of the last Read
+	pending error // that came with bytes: the next Read's
 	opened  time.Time
 	release func()
 	once    sync.Once
 }
 
-func (r *reader) Read(p []byte) (int, error) {
+func (r *reader) Read(p []byte) (n int, err error) {
 	for {
-		n, err := r.Reader.Read(p)
+		if err = r.pending; err != nil {
+			r.pending = nil
+		} else {
+			n, err = r.Reader.Read(p)
+		}
 		r.pos += int64(n)
 		r.err = err
-		if n > 0 || err == nil || err == io.EOF {
-			if err != io.EOF && n > 0 {
-				err = nil // a lasting error comes again with the next Read
-			}
+		switch {
+		case err == nil || err == io.EOF:
 			return n, err
-		}
-		if !r.resume(err) {
+		case n > 0:
+			r.pending = err
+			return n, nil
+		case !r.resume(err):
+			r.pending = err // it does not get better
 			return 0, err
 		}
 	}

@@ -91,10 +91,16 @@ func (s *Storage) enter(op string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return fault.New(fault.Unavailable, "connectors."+op, s.unit.Name, errors.New("the unit was closed"))
+		return s.gone(op)
 	}
 	s.active++
 	return nil
+}
+
+// gone is the error of a storage that was closed, mostly because a reload put
+// another in its place.
+func (s *Storage) gone(op string) error {
+	return fault.New(fault.Unavailable, "connectors."+op, s.unit.Name, errors.New("the unit was closed"))
 }
 
 func (s *Storage) leave() {
@@ -169,8 +175,9 @@ func (s *Storage) Settled(ctx context.Context, info object.Info) (wait time.Dura
 	return wait, err
 }
 
-// Watch delivers events until ctx ends or the storage closes, see Watcher. It
-// is not retried: whoever watches decides when to start again, and from where.
+// Watch delivers events until ctx ends or the storage closes, see Watcher. In
+// the latter case it returns fault.Unavailable: the unit was reopened. It is not
+// retried: whoever watches decides when to start again, and from where.
 func (s *Storage) Watch(ctx context.Context, cursor string, emit Emit) error {
 	d, ok := s.driver.(Watcher)
 	if !ok || !s.caps.Watch {
@@ -180,11 +187,14 @@ func (s *Storage) Watch(ctx context.Context, cursor string, emit Emit) error {
 		return err
 	}
 	defer s.leave()
-	ctx, cancel := context.WithCancel(ctx)
+	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()
 	start := time.Now()
-	err := d.Watch(ctx, cursor, emit)
+	err := d.Watch(watching, cursor, emit)
+	if err != nil && ctx.Err() == nil && s.closing.Err() != nil {
+		err = s.gone("Watch")
+	}
 	s.obs.Observe(Call{Unit: s.unit.Name, Op: "Watch", Err: err, Took: time.Since(start)})
 	return err
 }

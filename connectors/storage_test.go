@@ -513,7 +513,7 @@ func TestSet(t *testing.T) {
 		if st, _ := set.Get("u"); st == old {
 			t.Error("the old one is still there")
 		}
-		if err := <-watched; !fault.Canceled(err) {
+		if err := <-watched; !fault.Is(err, fault.Unavailable) {
 			t.Errorf("the old watch ended with %v", err)
 		}
 		time.Sleep(10 * time.Second)

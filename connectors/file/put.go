@@ -42,6 +42,9 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 	}
 	base := object.Base(key)
 	parent, err := d.create(key[:len(key)-len(base)])
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return object.Info{}, fault.New(fault.Invalid, op, short(key), fmt.Errorf("what should be a folder on the way is none: %w", err))
+	}
 	if err != nil {
 		return object.Info{}, wrap(op, short(key), err)
 	}
