@@ -45,6 +45,8 @@ const (
 type Found struct {
 	Head Kind
 	Tail Kind // zip, dmg, vhd
+
+	loose bool // something follows what Tail is
 }
 
 // Any reports whether there is anything to look into.
@@ -58,11 +60,12 @@ func (f Found) Kind() Kind {
 	return f.Tail
 }
 
-// Sniff recognises content of size bytes by its ends. It only compares fixed
+// Sniff recognises content by its ends. It only compares fixed
 // places with fixed values, so it is safe on hostile content anywhere. It
 // retains nothing.
-func Sniff(head, tail []byte, size int64) Found {
-	return Found{Head: sniffHead(head), Tail: sniffTail(tail, size)}
+func Sniff(head, tail []byte) Found {
+	kind, loose := sniffTail(tail)
+	return Found{Head: sniffHead(head), Tail: kind, loose: loose}
 }
 
 type magic struct {
@@ -197,19 +200,21 @@ func isTar(p []byte) bool {
 	return want == unsigned || want == signed
 }
 
-func sniffTail(p []byte, size int64) Kind {
-	if _, ok := findEOCD(p); ok {
-		return Zip
+func sniffTail(p []byte) (k Kind, loose bool) {
+	for i := range endRecords(p) {
+		if binary.LittleEndian.Uint16(p[i+10:]) > 0 { // without members it may be four bytes of any program
+			return Zip, i+eocdSize+int(binary.LittleEndian.Uint16(p[i+20:])) < len(p)
+		}
 	}
 	if len(p) >= 512 {
 		switch t := p[len(p)-512:]; {
 		case string(t[:4]) == "koly":
-			return "dmg"
+			return "dmg", false
 		case string(t[:8]) == "conectix":
-			return "vhd"
+			return "vhd", false
 		}
 	}
-	return Plain
+	return Plain, false
 }
 
 // IsProgram reports whether content that begins with head is one that may

@@ -52,6 +52,10 @@ func (w *walker) gzip(r io.Reader, path string, depth int) error {
 	if err != nil {
 		return err
 	}
+	var bad error
+	if h := zr.Header; bytes.Contains(h.Extra, []byte("PK\x05\x06")) || strings.Contains(h.Name+h.Comment, "PK\x05\x06") {
+		bad = errDamaged // nobody's header holds an archive
+	}
 	name := "content"
 	if zr.Name != "" {
 		name = zr.Name
@@ -60,7 +64,10 @@ func (w *walker) gzip(r io.Reader, path string, depth int) error {
 	if err := w.single(&gzipReader{zr: zr, br: br}, path, name, depth); err != nil {
 		return err
 	}
-	return w.rest(br, path, depth)
+	if err := w.rest(br, path, depth); err != nil {
+		return err
+	}
+	return bad
 }
 
 // gzipReader goes from one stream to the next, up to what is not a stream.
@@ -98,12 +105,18 @@ func (w *walker) bzip2(r io.Reader, path string, depth int) error {
 }
 
 func (w *walker) zstd(r io.Reader, path string, depth int) error {
-	zr, release, err := w.zstdReader(bufio.NewReaderSize(r, 32<<10))
+	br := bufio.NewReaderSize(r, 32<<10)
+	f := &zstdFrames{w: w, r: br}
+	defer f.release()
+	d, err := f.decoder()
 	if err != nil {
 		return err
 	}
-	defer release()
-	return w.single(zr, path, "content", depth)
+	defer d.Close()
+	if err := w.single(d, path, "content", depth); err != nil {
+		return err
+	}
+	return w.rest(br, path, depth)
 }
 
 func (w *walker) xz(r io.Reader, path string, depth int) error {

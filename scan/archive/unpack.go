@@ -8,7 +8,6 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz/lzma"
 )
 
@@ -60,8 +59,9 @@ func (w *walker) unpack(p *packed, e zipEntry) (r io.Reader, release func(), err
 	case 14:
 		return w.zipLZMA(p, e, keep)
 	case 93, 20:
-		r, release, err := w.zstdReader(p.Reader)
-		return r, func() { release(); keep() }, err
+		f := &zstdFrames{w: w, r: p.Reader}
+		d, err := f.decoder()
+		return d, func() { d.Close(); f.release(); keep() }, err
 	case 95:
 		x := &xzReader{w: w, r: p.Reader}
 		return x, func() { x.release(); keep() }, nil
@@ -106,27 +106,4 @@ func (w *walker) zipLZMA(p *packed, e zipEntry, keep func()) (io.Reader, func(),
 		return nil, nil, err
 	}
 	return r, func() { w.mem -= dict; keep() }, nil
-}
-
-// zstdReader decodes frames until r ends. No frame may want a larger window
-// than the first one, or than 8 MiB.
-func (w *walker) zstdReader(r *bufio.Reader) (io.Reader, func(), error) {
-	window := uint64(8 << 20)
-	if p, _ := r.Peek(zstd.HeaderMaxSize); len(p) > 0 {
-		var h zstd.Header
-		if h.Decode(p) == nil && !h.Skippable {
-			window = max(window, h.WindowSize)
-		}
-	}
-	held := int64(2 * window) // history and output
-	if window > maxDict || !w.reserve(held) {
-		return nil, nil, errMemory
-	}
-	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(window))
-	if err != nil {
-		w.mem -= held
-		return nil, nil, err
-	}
-	return d, func() { d.Close(); w.mem -= held }, nil
 }

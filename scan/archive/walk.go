@@ -78,7 +78,7 @@ func Walk(ctx context.Context, r io.ReaderAt, size int64, o Options) (scan.Facts
 	if err := readFullAt(root, tail, size-int64(len(tail))); err != nil {
 		return w.facts, w.result()
 	}
-	found := Sniff(head, tail, size)
+	found := Sniff(head, tail)
 	w.facts.Kind = string(found.Kind())
 	w.open(source{r: io.NewSectionReader(root, 0, size), at: root, size: size}, found, "", 1)
 	w.facts.Ratio = w.facts.Expanded / max(size, 1)
@@ -112,24 +112,39 @@ func (w *walker) open(src source, found Found, path string, depth int) {
 		w.note(scan.ArchiveDepth, path)
 		return
 	}
-	for i, kind := range [...]Kind{found.Head, found.Tail} {
-		switch {
-		case w.stop != nil || kind == Plain || i == 1 && kind == found.Head:
-			continue
-		case kind == OLE:
-		default:
-			w.facts.Depth = max(w.facts.Depth, depth)
-		}
-		if i == 1 && src.at == nil { // the head has consumed the stream
-			w.note(scan.Unsupported, path)
-			continue
-		}
-		if err := w.openKind(src, kind, path, depth); err != nil && w.stop == nil {
-			w.note(scan.Unsupported, path) // damaged, or packed in a way we cannot undo
-		}
-		if src.at != nil {
-			src.r = io.NewSectionReader(src.at, 0, src.size)
-		}
+	if found.Head != Plain {
+		w.into(src, found.Head, path, depth)
+	}
+	if found.Tail == Plain || found.Tail == found.Head || w.stop != nil || w.covered(found) {
+		return
+	}
+	if src.at != nil {
+		src.r = io.NewSectionReader(src.at, 0, src.size)
+	}
+	w.into(src, found.Tail, path, depth)
+}
+
+// covered reports whether what the tail claims lies in a container that the
+// head began and that was seen in full: a tar's last member may be a zip.
+func (w *walker) covered(found Found) bool {
+	if w.facts.Reason != "" {
+		return false
+	}
+	switch found.Head {
+	case Ar, Zstd:
+		return true
+	case Tar, Gzip, Bzip2, Xz:
+		return found.loose
+	}
+	return false
+}
+
+func (w *walker) into(src source, kind Kind, path string, depth int) {
+	if kind != OLE {
+		w.facts.Depth = max(w.facts.Depth, depth)
+	}
+	if err := w.openKind(src, kind, path, depth); err != nil {
+		w.note(scan.Unsupported, path) // damaged, or packed in a way we cannot undo
 	}
 }
 
@@ -231,7 +246,7 @@ func (w *walker) content(m *memberReader, path string, depth int) {
 			w.stop = cmp.Or(w.stop, err)
 			return
 		}
-		found := Sniff(head, tail, src.size)
+		found := Sniff(head, tail)
 		if IsProgram(head) && found.Tail == Plain {
 			found.Tail = w.embedded(src)
 		}
@@ -244,13 +259,14 @@ func (w *walker) content(m *memberReader, path string, depth int) {
 	found := Found{Head: sniffHead(head)}
 	w.open(source{r: io.MultiReader(bytes.NewReader(head), m)}, found, path, depth+1)
 	w.drain(m)
-	if k := sniffTail(m.lastBytes(), m.n); k != Plain && m.err == io.EOF {
+	found.Tail, found.loose = sniffTail(m.lastBytes())
+	if found.Tail != Plain && m.err == io.EOF && !w.covered(found) {
 		w.note(scan.Unsupported, path)
 	}
 }
 
 func (w *walker) sniff(head, all []byte) Found {
-	found := Sniff(head, all[max(0, len(all)-TailSize):], int64(len(all)))
+	found := Sniff(head, all[max(0, len(all)-TailSize):])
 	if found.Tail == Plain && IsProgram(head) {
 		found.Tail = Embedded(all)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/landwaiter/landwaiter/scan"
@@ -32,18 +33,17 @@ const (
 
 var le = binary.LittleEndian
 
-// findEOCD returns the place in tail of the end of central directory record
-// that readers will take: the last one whose comment fits.
-func findEOCD(tail []byte) (int, bool) {
-	for end := len(tail); ; {
-		i := bytes.LastIndex(tail[:end], []byte("PK\x05\x06"))
-		if i < 0 {
-			return 0, false
+// endRecords yields the places in tail where an end of central directory record
+// may be, from the last one, which readers take, to the first.
+func endRecords(tail []byte) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for end := len(tail); ; {
+			i := bytes.LastIndex(tail[:end], []byte("PK\x05\x06"))
+			if i < 0 || plausibleEOCD(tail, i) && !yield(i) {
+				return
+			}
+			end = i + 3
 		}
-		if plausibleEOCD(tail, i) {
-			return i, true
-		}
-		end = i + 3
 	}
 }
 
@@ -55,8 +55,9 @@ func plausibleEOCD(tail []byte, i int) bool {
 	if len(p) < eocdSize || eocdSize+int(le.Uint16(p[20:])) > len(p) {
 		return false
 	}
-	entries, size := int64(le.Uint16(p[10:])), int64(le.Uint32(p[12:]))
-	return size == 1<<32-1 || entries == 1<<16-1 || entries*centralLen <= size
+	disk, here, entries, size := le.Uint16(p[4:]), le.Uint16(p[8:]), le.Uint16(p[10:]), le.Uint32(p[12:])
+	return (disk < 1000 || disk == 1<<16-1) && here <= entries &&
+		(size == 1<<32-1 || entries == 1<<16-1 || int64(entries)*centralLen <= int64(size))
 }
 
 // directory is where a zip's list of members lies.
@@ -137,23 +138,19 @@ func readDirectory(r io.ReaderAt, size int64) (d directory, odd bool, err error)
 	if err := readFullAt(r, tail, at); err != nil {
 		return d, false, err
 	}
-	i, ok := findEOCD(tail)
-	if !ok {
-		return d, false, errDamaged
+	i := -1
+	for k := range endRecords(tail) {
+		if i < 0 {
+			i = k
+		} else if k+eocdSize+int(le.Uint16(tail[k+20:])) == len(tail) {
+			odd = true // an earlier one whose comment reaches the end just as well
+		}
+	}
+	if i < 0 {
+		return d, odd, errDamaged
 	}
 	rec := tail[i:]
 	comment := rec[eocdSize : eocdSize+int(le.Uint16(rec[20:]))]
-	if k := bytes.Index(comment, []byte("PK\x05\x06")); k >= 0 {
-		odd = true
-	}
-	for k := i - 1; k >= 0; k-- { // an earlier record whose comment reaches the end just as well
-		if k = bytes.LastIndex(tail[:k+4], []byte("PK\x05\x06")); k < 0 {
-			break
-		}
-		if plausibleEOCD(tail, k) && k+eocdSize+int(le.Uint16(tail[k+20:])) == len(tail) {
-			odd = true
-		}
-	}
 	end := at + int64(i)
 	d.eof = end + eocdSize + int64(len(comment))
 	if le.Uint16(rec[4:]) != 0 && le.Uint16(rec[4:]) != 1<<16-1 || le.Uint16(rec[8:]) != le.Uint16(rec[10:]) {
@@ -370,9 +367,11 @@ func (w *walker) zipMember(src source, d directory, e zipEntry, path string, dep
 		(flags^e.flags)&(flagEncrypted|flagStrong) != 0 {
 		return 0, errDamaged
 	}
-	if flags&flagDeferred == 0 {
-		packed, size := le.Uint32(h[18:]), le.Uint32(h[22:])
-		if packed != 1<<32-1 && int64(packed) != e.packed || size != 1<<32-1 && int64(size) != e.size {
+	for _, v := range [...]struct {
+		here  uint32
+		there int64
+	}{{le.Uint32(h[18:]), e.packed}, {le.Uint32(h[22:]), e.size}} {
+		if v.here != 1<<32-1 && int64(v.here) != v.there && (v.here != 0 || flags&flagDeferred == 0) {
 			return end, errDamaged
 		}
 	}

@@ -141,6 +141,11 @@ func (p *Pool) Inspect(ctx context.Context, f *os.File, size int64, l scan.Limit
 	if ask.Match == nil {
 		req.Digests = 0
 	}
+	f, release, err := readOnly(f)
+	if err != nil {
+		return Result{}, fault.New(fault.Other, "box.Inspect", "", err)
+	}
+	defer release()
 	for try := 1; ; try++ {
 		c, err := p.take(ctx)
 		if err != nil {
@@ -183,7 +188,7 @@ func (p *Pool) Walk(ctx context.Context, s scan.Sample, l scan.Limits) (scan.Fac
 		if _, err := f.ReadAt(tail, s.Size-int64(len(tail))); err != nil && err != io.EOF {
 			return scan.Facts{}, fault.New(fault.Other, "box.Walk", s.Name, err)
 		}
-		if !archive.Sniff(head, tail, s.Size).Any() && !archive.IsProgram(head) {
+		if !archive.Sniff(head, tail).Any() && !archive.IsProgram(head) {
 			return scan.Facts{}, nil
 		}
 	}

@@ -240,6 +240,31 @@ func (c *child) send(b []byte, f *os.File) error {
 	return err
 }
 
+// readOnly returns f, or the same file opened for reading alone, so that a child
+// cannot change what it was only to read.
+func readOnly(f *os.File) (*os.File, func(), error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, nil, err
+	}
+	path, flags := "", 0
+	var ferr error
+	if err := raw.Control(func(fd uintptr) {
+		path = fmt.Sprintf("/proc/self/fd/%d", fd)
+		flags, ferr = unix.FcntlInt(fd, unix.F_GETFL, 0)
+	}); err != nil || ferr != nil {
+		return nil, nil, errors.Join(err, ferr)
+	}
+	if flags&unix.O_ACCMODE == unix.O_RDONLY {
+		return f, func() {}, nil
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, func() { r.Close() }, nil
+}
+
 // socketPair returns both ends of a connection; theirs is for a child.
 func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,14 +51,16 @@ func serve(mark string, hook func(*os.File)) int {
 		fmt.Fprintln(os.Stderr, "box:", err)
 		return 3
 	}
-	out := bufio.NewWriterSize(fdWriter(fdConn), 32<<10)
+	// A file that is collected closes its descriptor, so these live as long as we.
+	srv := server{out: bufio.NewWriterSize(fdWriter(fdConn), 32<<10), spool: os.NewFile(fdSpool, "spool"), hook: hook}
+	defer runtime.KeepAlive(&srv)
 	hello, err := appendJSON(nil, frameHello, status)
 	if err == nil {
-		_, _ = out.Write(hello)
-		err = out.Flush()
+		_, _ = srv.out.Write(hello)
+		err = srv.out.Flush()
 	}
 	for err == nil {
-		err = answer(out, hook)
+		err = srv.answer()
 	}
 	if err == io.EOF {
 		return 0
@@ -79,22 +82,28 @@ func (fd fdWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// server is what a child works with.
+type server struct {
+	out   *bufio.Writer
+	spool *os.File
+	hook  func(*os.File) // before each walk; tests have one
+}
+
 // answer takes one request. Its error ends the child.
-func answer(out *bufio.Writer, hook func(*os.File)) error {
+func (s *server) answer() error {
 	req, f, err := receive()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if hook != nil {
-		hook(f)
+	if s.hook != nil {
+		s.hook(f)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), req.Timeout)
 	defer cancel()
-	spool := os.NewFile(fdSpool, "spool")
-	v := &visitor{req: req, out: out}
+	v := &visitor{req: req, out: s.out}
 	facts, werr := archive.Walk(ctx, f, req.Size, archive.Options{
-		Limits: req.Limits, Memory: req.Memory, Spool: spool, SpoolMax: req.SpoolMax, Visit: v.visit,
+		Limits: req.Limits, Memory: req.Memory, Spool: s.spool, SpoolMax: req.SpoolMax, Visit: v.visit,
 	})
 	facts.Path = object.FormatKey(facts.Path)
 	d := done{Facts: facts}
@@ -109,7 +118,7 @@ func answer(out *bufio.Writer, hook func(*os.File)) error {
 	if v.err != nil {
 		return v.err
 	}
-	if err := unix.Ftruncate(fdSpool, 0); err != nil {
+	if err := s.spool.Truncate(0); err != nil {
 		return err
 	}
 	var ru unix.Rusage
@@ -120,8 +129,8 @@ func answer(out *bufio.Writer, hook func(*os.File)) error {
 	if err != nil {
 		return err
 	}
-	_, _ = out.Write(b)
-	return out.Flush()
+	_, _ = s.out.Write(b)
+	return s.out.Flush()
 }
 
 // receive waits for a request and the descriptor that comes with it.

@@ -50,6 +50,9 @@ func enclose(lim limits) (Status, error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return s, fmt.Errorf("dumpable: %w", err)
 	}
+	if err := closeInherited(); err != nil {
+		missing("descriptors", err)
+	}
 	if err := setRlimits(lim); err != nil {
 		missing("rlimits", err)
 	} else {
@@ -76,6 +79,29 @@ func enclose(lim limits) (Status, error) {
 		s.Seccomp = true
 	}
 	return s, nil
+}
+
+// closeInherited closes what the parent had open without close-on-exec, as some
+// do who start it. The runtime's own descriptors are anonymous inodes and
+// control groups.
+func closeInherited() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= fdSpool {
+			continue
+		}
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/sys/fs/cgroup/") {
+			if err := unix.Close(fd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // setRlimits bounds data and address space relative to what the program has

@@ -88,7 +88,7 @@ func (p *Pool) fetch(ctx context.Context, s scan.Sample, whole bool) (sp *Spool,
 		n, rerr := io.ReadFull(r, buf[kept:kept+chunk])
 		p1 := buf[kept : kept+n]
 		if total == 0 {
-			found.Head = archive.Sniff(p1, nil, s.Size).Head
+			found.Head = archive.Sniff(p1, nil).Head
 			if whole || found.Head != archive.Plain || archive.IsProgram(p1) {
 				if sp, err = p.Spool(ctx, s.Size); err != nil {
 					return nil, found, err
@@ -116,7 +116,7 @@ func (p *Pool) fetch(ctx context.Context, s scan.Sample, whole bool) (sp *Spool,
 			return sp, found, io.ErrUnexpectedEOF
 		}
 		all := buf[:kept+n]
-		found.Tail = archive.Sniff(nil, all[max(0, len(all)-archive.TailSize):], total).Tail
+		found.Tail = archive.Sniff(nil, all[max(0, len(all)-archive.TailSize):]).Tail
 		return sp, found, nil
 	}
 }

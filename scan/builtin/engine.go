@@ -181,7 +181,7 @@ func (e *Engine) stream(ctx context.Context, s scan.Sample, ws *workspace) (foun
 		n, rerr := io.ReadFull(r, ws.buf[kept:kept+chunk])
 		p := ws.buf[kept : kept+n]
 		if total == 0 {
-			found = archive.Sniff(p, nil, s.Size)
+			found = archive.Sniff(p, nil)
 			program = archive.IsProgram(p)
 			if found.Head.Opens() && s.File == nil && e.opts.Box != nil {
 				if aside, err = e.opts.Box.Spool(ctx, s.Size); err != nil && !errors.Is(err, box.ErrFull) {
@@ -215,7 +215,7 @@ func (e *Engine) stream(ctx context.Context, s scan.Sample, ws *workspace) (foun
 			return found, aside, fault.New(fault.Other, "builtin.Scan", s.Name, io.ErrUnexpectedEOF)
 		}
 		if all := ws.buf[:kept+n]; found.Tail == archive.Plain {
-			found.Tail = archive.Sniff(nil, all[max(0, len(all)-archive.TailSize):], total).Tail
+			found.Tail = archive.Sniff(nil, all[max(0, len(all)-archive.TailSize):]).Tail
 		}
 		return found, aside, nil
 	}
