@@ -28,7 +28,7 @@ type Config struct {
 
 // Server says where the daemon listens.
 type Server struct {
-	Listen string `yaml:"listen" default:"127.0.0.1:8730" doc:"HOST:PORT to listen at, or off."`
+	Listen string `yaml:"listen" default:"127.0.0.1:8480" doc:"HOST:PORT to listen at, or off."`
 }
 
 // Log says what is logged.
@@ -100,10 +100,11 @@ type Pool struct {
 
 // An Instance is an engine at an address.
 type Instance struct {
-	URL    string `yaml:"url" need:"yes" doc:"builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port, icap://host:port/service."`
-	Limit  int    `yaml:"limit" min:"0" max:"10000" doc:"Objects in flight to it. Default: the engine's own, 64."`
-	APIKey Secret `yaml:"api_key" doc:"Its API key."`
-	Rule   string `yaml:"rule" doc:"The engine's own rule or workflow; a workflow's rule goes before it."`
+	URL    string   `yaml:"url" need:"yes" doc:"builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port, icap://host:port/service."`
+	Limit  int      `yaml:"limit" min:"0" max:"10000" doc:"Objects in flight to it. Default: the engine's own, 64."`
+	APIKey Secret   `yaml:"api_key" doc:"Its API key."`
+	Hashes []string `yaml:"hashes" doc:"builtin: only: files, or folders of files, of hashes of known malware: SHA-256, SHA-1 or MD5, one a line with a name, or ClamAV's .hdb and .hsb. They are read again when they change."`
+	Rule   string   `yaml:"rule" doc:"The engine's own rule or workflow; a workflow's rule goes before it."`
 }
 
 // A Workflow is a section that package workflow decodes itself.

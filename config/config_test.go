@@ -178,7 +178,7 @@ func TestDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", data, err)
 		}
-		if c.Data != "./landwaiter-data" || c.Server.Listen != "127.0.0.1:8730" || c.Bounds.Workers < 8 || c.Bounds.BytesInWork != 256<<20 || c.Sandbox != "auto" {
+		if c.Data != "./landwaiter-data" || c.Server.Listen != "127.0.0.1:8480" || c.Bounds.Workers < 8 || c.Bounds.BytesInWork != 256<<20 || c.Sandbox != "auto" {
 			t.Errorf("%q: %+v", data, c)
 		}
 	}

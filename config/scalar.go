@@ -119,7 +119,7 @@ func within(v reflect.Value, f field) error {
 }
 
 func compare(a, b reflect.Value) int {
-	x, y := 0.0, 0.0
+	var x, y float64
 	if a.CanInt() {
 		x, y = float64(a.Int()), float64(b.Int())
 	} else {

@@ -174,3 +174,11 @@ func show(v reflect.Value) string {
 	}
 	return fmt.Sprint(v.Interface())
 }
+
+// Origin returns where the value at path comes from: "default" if nobody chose it.
+func (c *Config) Origin(path string) Origin {
+	if o, ok := c.origins[path]; ok {
+		return o
+	}
+	return Origin{From: "default"}
+}

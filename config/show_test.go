@@ -55,7 +55,7 @@ func TestShowNamesReferencesOnly(t *testing.T) {
 	for _, s := range c.Show() {
 		got += s.Path + " = " + s.Value + " < " + s.Origin + "\n"
 	}
-	for _, want := range []string{"store.dsn = *** (env:DSN) < f.yaml:1\n", "workflows[0] = {\"name\":\"w\"} < f.yaml:3\n", "server.listen = 127.0.0.1:8730 < default\n"} {
+	for _, want := range []string{"store.dsn = *** (env:DSN) < f.yaml:1\n", "workflows[0] = {\"name\":\"w\"} < f.yaml:3\n", "server.listen = 127.0.0.1:8480 < default\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

@@ -53,7 +53,7 @@ func (v *validator) settings() {
 		host, port, err := net.SplitHostPort(l)
 		n, bad := strconv.ParseUint(port, 10, 16)
 		if err != nil || bad != nil || n > 65535 || strings.ContainsAny(host, "/ ") {
-			v.add("server.listen", "write HOST:PORT, like 127.0.0.1:8730, or off", "%s is no address to listen at", quote(l))
+			v.add("server.listen", "write HOST:PORT, like 127.0.0.1:8480, or off", "%s is no address to listen at", quote(l))
 		}
 	}
 	if dsn := v.c.Store.DSN.Reveal(); dsn != "" && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
