@@ -80,7 +80,7 @@ type Unit struct {
 	Workflow   string            `yaml:"workflow" doc:"Name of the workflow. Default: default."`
 	Partitions []string          `yaml:"partitions" doc:"Folders of the unit to watch. Default: all of it."`
 	Options    map[string]Secret `yaml:"options" doc:"The vendor's own options, secrets among them."`
-	Sweep      time.Duration     `yaml:"sweep" min:"1s" doc:"How often the whole unit is listed; with it, nothing at rest for longer is missed. Default: 10m for local folders, 1h for stores that push events, 1m for others."`
+	Sweep      time.Duration     `yaml:"sweep" min:"1s" doc:"How often the whole unit is listed; with it, nothing at rest for longer is missed. Default: 10m for local folders, 1m for others."`
 	Settle     time.Duration     `yaml:"settle" doc:"How long size and time must be stable where nothing better tells that an object is whole. Default: 2s."`
 	SettleMax  time.Duration     `yaml:"settle_max" doc:"After this an object is scanned as it is. Default: 15m."`
 	Versions   string            `yaml:"versions" default:"current" enum:"current,all" doc:"Which versions of an object are scanned."`
@@ -100,7 +100,7 @@ type Pool struct {
 
 // An Instance is an engine at an address.
 type Instance struct {
-	URL    string   `yaml:"url" need:"yes" doc:"builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port, icap://host:port/service."`
+	URL    string   `yaml:"url" need:"yes" doc:"builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port."`
 	Limit  int      `yaml:"limit" min:"0" max:"10000" doc:"Objects in flight to it. Default: the engine's own, 64."`
 	APIKey Secret   `yaml:"api_key" doc:"Its API key."`
 	Hashes []string `yaml:"hashes" doc:"builtin: only: files, or folders of files, of hashes of known malware: SHA-256, SHA-1 or MD5, one a line with a name, or ClamAV's .hdb and .hsb. They are read again when they change."`
