@@ -122,7 +122,7 @@ units:
     url: s3://invoices/in?endpoint=http://127.0.0.1:9000&region=eu
     workflow: strict
     partitions: [a, b/c/]
-    options: {access_key: AKIA, secret_key: "credential:s3"}
+    options: {access_key: AKIA, secret_key: "credential:s3", path_style: true, account: 0012}
     sweep: 90s
     rate: 2.5
     versions: all
@@ -154,11 +154,11 @@ func TestLoadReadsEverything(t *testing.T) {
 	u, in := c.Units[0], c.Pools[0].Instances[0]
 	got := []any{c.Data, c.Server.Listen, c.Log.Level, c.Log.Format, c.Store.DSN.Reveal(), c.Sandbox, c.Bounds.Workers,
 		c.Bounds.BytesInWork, c.Bounds.AttemptsFor, c.Bounds.Archive.Depth, c.Bounds.Archive.Ratio, c.Bounds.Backlog,
-		u.Name, u.Workflow, u.Partitions, u.Options["access_key"].Reveal(), u.Options["secret_key"].Reveal(), u.Sweep, u.Rate, u.Versions,
+		u.Name, u.Workflow, u.Partitions, u.Options["access_key"].Reveal(), u.Options["secret_key"].Reveal(), u.Options["path_style"].Reveal(), u.Options["account"].Reveal(), u.Sweep, u.Rate, u.Versions,
 		c.Units[1].Versions, c.Pools[0].Failover, c.Pools[0].MaxDefinitionsAge, in.Limit, in.APIKey.Reveal(), c.Workflows[0].Name}
 	want := []any{"/srv/landwaiter", "0.0.0.0:9000", "debug", "json", "postgres://db/landwaiter", "required", 3,
 		config.Size(64 << 20), 36 * time.Hour, 2, 1000, 50000,
-		"Invoices 2026", "strict", []string{"a", "b/c/"}, "AKIA", "hunter2", 90 * time.Second, 2.5, "all",
+		"Invoices 2026", "strict", []string{"a", "b/c/"}, "AKIA", "hunter2", "true", "0012", 90 * time.Second, 2.5, "all",
 		"current", "default", time.Duration(0), 8, "file:not-a-path", "strict"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

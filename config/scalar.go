@@ -52,10 +52,7 @@ func setScalar(v reflect.Value, n *node, f field) error {
 		}
 		v.Set(reflect.ValueOf(t))
 	case v.Type() == secretType:
-		if n.shape != text && n.shape != untyped {
-			return refuse("put it in quotes", "a text is wanted, not %s", n.shape)
-		}
-		s, err := ParseSecret(n.text)
+		s, err := ParseSecret(n.text) // a number or true as it stands: path_style: true
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func (s schemer) value(t reflect.Type, f field) object {
 		o["required"] = []string{"name"}
 		return o
 	case t == secretType:
-		return object{"type": "string", "examples": []string{"env:NAME", "file:/etc/landwaiter/NAME", "credential:NAME"}}
+		return object{"type": []string{"string", "number", "boolean"}, "examples": []string{"env:NAME", "file:/etc/landwaiter/NAME", "credential:NAME"}}
 	case t == durationType:
 		// Of the numbers only 0 is a duration.
 		return fallback(object{"type": []string{"string", "integer"}, "pattern": durationPattern, "minimum": 0, "maximum": 0}, f.fallback)

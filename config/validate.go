@@ -17,6 +17,9 @@ const maxName = 64
 // configured.
 const Default = "default"
 
+// Quarantine is the name of the unit that holds what was put away.
+const Quarantine = "quarantine"
+
 // Validate checks what the parts of a configuration say of each other. Load
 // has called it; it is for a Config that was changed or made in code.
 func (c *Config) Validate() error { return c.check(Options{}).err() }
@@ -198,6 +201,9 @@ func (v *validator) units() {
 	for i, u := range v.c.Units {
 		at := unitPath(i)
 		names[i] = u.Name
+		if u.Name == Quarantine {
+			v.add(at+".name", "", "the name %s is the quarantine's own", quote(u.Name))
+		}
 		places[i] = v.address(at+".url", u.URL, v.o.Storages)
 		if places[i] != nil && places[i].Scheme == "file" && (places[i].Host != "" || !path.IsAbs(places[i].Path)) {
 			v.add(at+".url", "write file:///folder with three slashes", "a local folder must be absolute")
