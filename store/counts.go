@@ -86,21 +86,14 @@ func eachSorted(ctx context.Context, to conn, s *set, rows [][]any) error {
 	return err
 }
 
-// A Count says how many objects of a unit have a verdict.
-type Count struct {
-	Unit     int64
-	Verdict  scan.Verdict // None for objects that are recorded only
-	Reason   scan.Reason
-	Baseline bool // older than the scan's start date: recorded, never scanned
-	Objects  int64
-	Bytes    int64
-}
+// Count is ledger.Count.
+type Count = ledger.Count
 
 // Counts returns how many objects of the unit (0 = all units) have each verdict
 // and reason, as the inventory has them now.
 func (db *DB) Counts(ctx context.Context, unit int64) ([]Count, error) {
 	var out []Count
-	err := db.query(ctx, `SELECT unit, verdict, reason, sum(n), sum(bytes) FROM unit_counts WHERE ? = 0 OR unit = ?
+	err := db.query(ctx, `SELECT unit, verdict, reason, CAST(sum(n) AS BIGINT), CAST(sum(bytes) AS BIGINT) FROM unit_counts WHERE ? = 0 OR unit = ?
 		GROUP BY unit, verdict, reason ORDER BY unit, verdict, reason`, func(c cells) error {
 		if c.i(3) != 0 {
 			out = append(out, Count{Unit: c.i(0), Verdict: scan.Verdict(c.i(1)), Reason: reasonWord(c.i(2)),
@@ -127,7 +120,7 @@ func (db *DB) ScanCounts(ctx context.Context, id ledger.ID) ([]ScanCount, error)
 		return nil, err
 	}
 	var out []ScanCount
-	err = db.query(ctx, `SELECT outcome, verdict, decision, sum(n), sum(bytes) FROM scan_counts WHERE scan = ?
+	err = db.query(ctx, `SELECT outcome, verdict, decision, CAST(sum(n) AS BIGINT), CAST(sum(bytes) AS BIGINT) FROM scan_counts WHERE scan = ?
 		GROUP BY outcome, verdict, decision ORDER BY outcome, verdict, decision`, func(c cells) error {
 		if c.i(3) != 0 {
 			out = append(out, ScanCount{Outcome: wordOf(outcomes[:], c.i(0)), Verdict: scan.Verdict(c.i(1)),
@@ -140,7 +133,7 @@ func (db *DB) ScanCounts(ctx context.Context, id ledger.ID) ([]ScanCount, error)
 
 // Backlog counts the unit's entries that are not finished.
 func (db *DB) Backlog(ctx context.Context, unit int64) (n int64, err error) {
-	err = db.query(ctx, "SELECT coalesce(sum(c.n), 0) FROM scans s JOIN scan_counts c ON c.scan = s.n WHERE s.unit = ? AND c.outcome = 0", func(c cells) error {
+	err = db.query(ctx, "SELECT CAST(coalesce(sum(c.n), 0) AS BIGINT) FROM scans s JOIN scan_counts c ON c.scan = s.n WHERE s.unit = ? AND c.outcome = 0", func(c cells) error {
 		n = c.i(0)
 		return nil
 	}, unit)
@@ -179,7 +172,7 @@ func (db *DB) Coverage(ctx context.Context, unit int64) (Coverage, error) {
 			out.Scanned += c.Objects
 		}
 	}
-	err = db.query(ctx, `SELECT c.outcome, sum(c.n) FROM scans s JOIN scan_counts c ON c.scan = s.n
+	err = db.query(ctx, `SELECT c.outcome, CAST(sum(c.n) AS BIGINT) FROM scans s JOIN scan_counts c ON c.scan = s.n
 		WHERE (? = 0 OR s.unit = ?) AND c.outcome IN (0, ?) GROUP BY c.outcome`, func(c cells) error {
 		if c.i(0) == 0 {
 			out.Pending = c.i(1)

@@ -32,7 +32,14 @@ func liteDSN(path string, readOnly bool) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
-func litePath(dir string) string { return filepath.Join(dir, "ledger.db") }
+// litePath is absolute: a relative path in a file: URL would be its host.
+func litePath(dir string) string {
+	path := filepath.Join(dir, "ledger.db")
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
 
 // lite is the writer's connection to SQLite, below database/sql: for statements
 // of some microseconds its bookkeeping is a good part of the time.

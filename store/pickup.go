@@ -51,7 +51,7 @@ const (
 	waitingSQL = "unit = ? AND lane = ? AND state < 2 AND waiting > 0"
 
 	liteTop  = "SELECT priority, due FROM entries WHERE " + waitingSQL + " AND priority < ? ORDER BY priority DESC, due LIMIT 1"
-	litePick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + heldSQL + " ELSE 0 END, e.attempts > 0 OR e.state > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
+	litePick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + heldSQL + " ELSE 0 END, e.started > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
 		waitingSQL + " AND priority = ? AND due <= ? ORDER BY due LIMIT ?"
 )
 
@@ -115,7 +115,7 @@ func (t *turn) pick(ctx context.Context, p *pickOp) error {
 			t.db.busy.add(&job{id: e.ID, ref: keyRef{e.Unit, e.Key}, slot: e.Slot})
 		}
 		for _, ref := range p.behind {
-			t.db.busy.block(ref, nil)
+			t.db.busy.park(ref, true)
 		}
 	})
 	return nil
@@ -193,7 +193,7 @@ func (t *turn) take(ctx context.Context, p *pickOp, list []candidate) (moved boo
 		e := &list[i].entry
 		ref := keyRef{e.Unit, e.Key}
 		switch {
-		case taken[ref], t.db.busy.block(ref, t.freed):
+		case taken[ref], t.db.busy.taken(ref, t.freed):
 			p.behind = append(p.behind, ref)
 			park = append(park, []any{e.ID[:], t.now + parkWork.Microseconds()})
 		case list[i].held:
@@ -248,10 +248,15 @@ func (t *turn) wake(ctx context.Context, keys []keyRef) error {
 		ikey, _ := indexKey(k.key)
 		rows[i] = []any{k.unit, ikey, t.now}
 	}
-	if _, err := t.c.each(ctx, wakeEntry, rows); err != nil {
+	hit, err := t.c.each(ctx, wakeEntry, rows)
+	if err != nil {
 		return err
 	}
-	for _, k := range keys {
+	for i, k := range keys {
+		if !hit[i] {
+			t.after = append(t.after, func() { t.db.busy.park(k, false) })
+			continue
+		}
 		for lane := ledger.Small; lane <= ledger.Alone; lane++ {
 			t.due(k.unit, lane, t.now, slotOf(k.unit, k.key))
 		}

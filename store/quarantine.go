@@ -10,36 +10,18 @@ import (
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
-// A QuarantineState is what became of an item.
-type QuarantineState string
+// QuarantineState is ledger.QuarantineState.
+type QuarantineState = ledger.QuarantineState
 
-// The states of an item. Only held items are there to restore or purge.
+// The states of an item.
 const (
-	QuarantineHeld     QuarantineState = "held"
-	QuarantineRestored QuarantineState = "restored"
-	QuarantinePurged   QuarantineState = "purged"
+	QuarantineHeld     = ledger.QuarantineHeld
+	QuarantineRestored = ledger.QuarantineRestored
+	QuarantinePurged   = ledger.QuarantinePurged
 )
 
-// A QuarantineItem is an object that was put away.
-type QuarantineItem struct {
-	ID      ledger.ID
-	Tenant  int64
-	Unit    int64 // where it came from
-	Key     string
-	Version string
-	SHA256  []byte // of the original bytes
-	Size    int64  // of the original
-	Entry   ledger.ID
-	Place   int64  // the unit that it lies in
-	Object  string // its key there
-	Reason  string
-	Threat  string
-	At      time.Time
-	Expires time.Time // zero = kept until purged
-	State   QuarantineState
-	Changed time.Time // of State
-	By      string    // who changed State
-}
+// QuarantineItem is ledger.QuarantineItem.
+type QuarantineItem = ledger.QuarantineItem
 
 // QuarantinePut records an item as held; a zero ID or At is filled in. The same
 // place and object again is the same item: its ID is returned and nothing changes.
@@ -88,14 +70,8 @@ func (db *DB) QuarantineGet(ctx context.Context, id ledger.ID) (q QuarantineItem
 	return q, err
 }
 
-// A QuarantineFilter says which items to list; zero fields do not restrict.
-type QuarantineFilter struct {
-	Unit    int64
-	State   QuarantineState
-	Expired time.Time // held items whose expiry is before
-	After   ledger.ID // the last ID of the page before
-	Limit   int       // default 100, at most 1,000
-}
+// QuarantineFilter is ledger.QuarantineFilter.
+type QuarantineFilter = ledger.QuarantineFilter
 
 // QuarantineList returns a page of items, the newest first.
 func (db *DB) QuarantineList(ctx context.Context, f QuarantineFilter) ([]QuarantineItem, error) {
@@ -147,15 +123,8 @@ func (db *DB) QuarantineSet(ctx context.Context, id ledger.ID, state QuarantineS
 	})
 }
 
-// An AllowanceRow lets bytes with one hash be allowed in a unit, whatever
-// engines say, until a time.
-type AllowanceRow struct {
-	Unit   int64
-	SHA256 []byte
-	By     string
-	At     time.Time
-	Until  time.Time
-}
+// AllowanceRow is ledger.AllowanceRow.
+type AllowanceRow = ledger.AllowanceRow
 
 // Allow allow-lists the hash for the unit. A later call replaces an earlier.
 func (db *DB) Allow(ctx context.Context, a AllowanceRow) error {

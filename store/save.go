@@ -97,6 +97,12 @@ func (db *DB) GiveBack(ctx context.Context, e *ledger.Entry, due time.Time, atte
 }
 
 func (db *DB) save(ctx context.Context, o *saveOp, e *ledger.Entry) (err error) {
+	if e.State == ledger.Finished {
+		if o.verb == finish {
+			return nil // a repeat
+		}
+		return fault.New(fault.Stale, "store", object.FormatKey(e.Key), nil)
+	}
 	o.e = *e
 	if o.unit, err = db.unit(ctx, e.Unit); err != nil {
 		return err
@@ -266,7 +272,7 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 		default:
 			continue
 		}
-		if ref, ok := t.db.busy.blocked(e.ID); ok {
+		if ref := (keyRef{e.Unit, e.Key}); t.db.busy.parked(ref) {
 			keys = append(keys, ref)
 		}
 		t.freed[e.ID] = true

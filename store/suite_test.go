@@ -49,6 +49,17 @@ var suite = []struct {
 	f    func(t *testing.T, open func(t testing.TB) *store.DB)
 }{
 	{"line", testLine},
+	{"round trip", testRoundTrip},
+	{"folding", testFolding},
+	{"give back", testGiveBack},
+	{"moved", testMoved},
+	{"one at a time", testOneAtATime},
+	{"plan", testPlan},
+	{"cancel", testCancel},
+	{"delete", testDelete},
+	{"baseline", testBaseline},
+	{"rescan", testRescan},
+	{"versions", testVersions},
 }
 
 func TestSQLite(t *testing.T) {
@@ -184,30 +195,17 @@ func (b *bench) clean(e *ledger.Entry, version string) {
 	}
 }
 
-func testLine(t *testing.T, open func(testing.TB) *store.DB) {
-	b := newBench(t, open(t))
-	for i := range 5 {
-		if got, want := b.intake(b.look(fmt.Sprint("k", i), "v1"), b.look(fmt.Sprint("k", i), "v1")), (ledger.Taken{Inserted: 1, Folded: 1}); got != want {
-			t.Fatalf("got %+v, want %+v", got, want)
-		}
+func (b *bench) wantTaken(want ledger.Taken, list ...ledger.Arrival) {
+	b.t.Helper()
+	if got := b.intake(list...); got != want {
+		b.t.Fatalf("got %+v, want %+v", got, want)
 	}
-	list := b.pick(10)
-	if len(list) != 5 {
-		t.Fatalf("picked %d", len(list))
-	}
-	for i := range list {
-		if list[i].Attempts != 1 || list[i].Seq != 2 || list[i].UnitName != "u" || list[i].Scan != b.scan.ID || list[i].Workflow != b.scan.Workflow {
-			t.Errorf("%+v", list[i])
-		}
-		b.clean(&list[i], "v1")
-	}
-	if n := len(b.pick(10)); n != 0 {
-		t.Fatalf("picked %d more", n)
-	}
-	if got := b.intake(b.look("k1", "v1")); got != (ledger.Taken{Dropped: 1}) {
-		t.Fatalf("%+v", got)
-	}
-	if got := b.intake(b.look("k1", "v2")); got != (ledger.Taken{Inserted: 1}) {
-		t.Fatalf("%+v", got)
+}
+
+// consistent checks that the ledger agrees with itself.
+func (b *bench) consistent() {
+	b.t.Helper()
+	for _, p := range must(b.db.Fsck(ctx, true))(b.t) {
+		b.t.Errorf("fsck: %+v", p)
 	}
 }

@@ -175,16 +175,8 @@ func (db *DB) DisableUnit(ctx context.Context, id int64) error {
 	return err
 }
 
-// A UnitState is what happened to a unit lately.
-type UnitState struct {
-	LastEvent  time.Time       `json:"last_event,omitzero"`
-	SweepStart time.Time       `json:"sweep_start,omitzero"`
-	SweepEnd   time.Time       `json:"sweep_end,omitzero"` // of the last complete sweep
-	Probed     time.Time       `json:"probed,omitzero"`
-	Probe      json.RawMessage `json:"probe,omitempty"` // what the capability probe found
-	Error      string          `json:"error,omitempty"` // why the unit does not work now; "" = it does
-	ErrorAt    time.Time       `json:"error_at,omitzero"`
-}
+// UnitState is ledger.UnitState.
+type UnitState = ledger.UnitState
 
 // UnitState returns the state of a unit, zero if nothing happened yet.
 func (db *DB) UnitState(ctx context.Context, unit int64) (s UnitState, err error) {

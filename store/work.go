@@ -15,10 +15,9 @@ type keyRef struct {
 
 // A job is an entry in work on this node.
 type job struct {
-	id      ledger.ID
-	ref     keyRef
-	slot    uint8
-	blocked bool // another entry of the key waits for it
+	id   ledger.ID
+	ref  keyRef
+	slot uint8
 }
 
 // work knows what is in work on this node. As only this node works its slots,
@@ -28,10 +27,11 @@ type work struct {
 	byID   map[ledger.ID]*job
 	byKey  map[keyRef]*job
 	bySlot [slots]int
+	behind map[keyRef]bool // keys of which entries are parked
 }
 
 func newWork() *work {
-	return &work{byID: map[ledger.ID]*job{}, byKey: map[keyRef]*job{}}
+	return &work{byID: map[ledger.ID]*job{}, byKey: map[keyRef]*job{}, behind: map[keyRef]bool{}}
 }
 
 func (w *work) add(j *job) {
@@ -53,27 +53,31 @@ func (w *work) remove(id ledger.ID) {
 	}
 }
 
-// block reports whether an entry of the key is in work, and remembers that
-// another one waits. Those in freed do not count: their end is about to be
-// committed.
-func (w *work) block(ref keyRef, freed map[ledger.ID]bool) bool {
+// taken reports whether an entry of the key is in work. Those in freed do not
+// count: their end is about to be committed.
+func (w *work) taken(ref keyRef, freed map[ledger.ID]bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	j, ok := w.byKey[ref]
-	ok = ok && !freed[j.id]
-	if ok {
-		j.blocked = true
-	}
-	return ok
+	return ok && !freed[j.id]
 }
 
-func (w *work) blocked(id ledger.ID) (keyRef, bool) {
+// park remembers that entries of the key wait for the one in work, or that none
+// does any more.
+func (w *work) park(ref keyRef, waits bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if j, ok := w.byID[id]; ok && j.blocked {
-		return j.ref, true
+	if waits {
+		w.behind[ref] = true
+	} else {
+		delete(w.behind, ref)
 	}
-	return keyRef{}, false
+}
+
+func (w *work) parked(ref keyRef) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.behind[ref]
 }
 
 func (w *work) has(id ledger.ID) bool {

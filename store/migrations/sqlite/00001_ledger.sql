@@ -125,6 +125,7 @@ CREATE UNIQUE INDEX entries_id ON entries (id);
 CREATE UNIQUE INDEX entries_pending ON entries (unit, ikey, scan, vkey) WHERE state = 0;
 CREATE INDEX entries_due ON entries (unit, lane, priority DESC, due) WHERE state < 2 AND waiting > 0;
 CREATE INDEX entries_working ON entries (slot) WHERE state < 2 AND waiting = 0;
+CREATE INDEX entries_acting ON entries (id) WHERE state = 1;
 CREATE INDEX entries_key ON entries (unit, ikey) WHERE state > 0;
 CREATE INDEX entries_finished ON entries (finished) WHERE state = 2;
 CREATE INDEX entries_unit ON entries (unit, finished) WHERE state = 2;
