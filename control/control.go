@@ -1,125 +1,314 @@
-// Package control is what an operator asks of a running or resting Landwaiter
-// and what they are told: the words that the command line and the daemon share.
 package control
 
 import (
+	"context"
+	"errors"
+	"iter"
+	"os/user"
+	"strings"
 	"time"
 
+	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/remediation/quarantine"
 	"github.com/landwaiter/landwaiter/scan"
 )
 
-// An EntryQuery selects entries. Its zero value selects all, newest first.
-type EntryQuery struct {
-	Unit    string         `json:"unit,omitempty"`
-	Verdict string         `json:"verdict,omitempty"` // clean, suspicious, infected, not_scanned
-	Outcome ledger.Outcome `json:"outcome,omitempty"`
-	State   string         `json:"state,omitempty"`  // pending, acting, finished
-	Prefix  string         `json:"prefix,omitempty"` // of the key, in the form of object.FormatKey
-	Since   time.Time      `json:"since,omitzero"`
-	Limit   int            `json:"limit,omitempty"` // 0 = no limit
+// A Store is what control needs of the ledger's state.
+type Store interface {
+	Units(ctx context.Context) ([]connectors.Unit, error)
+	UnitState(ctx context.Context, unit int64) (ledger.UnitState, error)
+	Counts(ctx context.Context, unit int64) ([]ledger.Count, error)
+	Backlog(ctx context.Context, unit int64) (int64, error)
+	Entries(ctx context.Context, f ledger.Filter) (ledger.Page, error)
+	History(ctx context.Context, unit int64, key string) ([]ledger.Entry, error)
+	Row(ctx context.Context, unit int64, key string) (ledger.Row, bool, error)
+	Replay(ctx context.Context, by string, ids ...ledger.ID) (int, error)
+	QuarantineGet(ctx context.Context, id ledger.ID) (ledger.QuarantineItem, error)
+	QuarantineList(ctx context.Context, f ledger.QuarantineFilter) ([]ledger.QuarantineItem, error)
+	QuarantineSet(ctx context.Context, id ledger.ID, state ledger.QuarantineState, by string) error
+	Allow(ctx context.Context, a ledger.AllowanceRow) error
 }
 
-// A Story is all that is known of one key, newest entry first.
-type Story struct {
-	Unit    string    `json:"unit"`
-	Key     string    `json:"key"` // in the form of object.FormatKey
-	Known   *Known    `json:"known,omitempty"`
-	Entries []Chapter `json:"entries"`
+// Engines are the pools as operators see them.
+type Engines interface {
+	Status() []scan.PoolStatus
+	// Test shows the pool's instances the canaries ("" = all pools).
+	Test(ctx context.Context, pool string) iter.Seq2[Tested, error]
 }
 
-// Known is the inventory's row of a key: what counts for coverage.
-type Known struct {
-	Version  string      `json:"version"`
-	Verdict  string      `json:"verdict"`
-	Reason   scan.Reason `json:"reason,omitempty"`
-	Size     int64       `json:"size"`
-	Baseline bool        `json:"baseline,omitempty"` // older than the scan's start: recorded, not scanned
+// A Control does what operators ask for. Every rule of theirs is here; the
+// command line and the daemon's socket call it. Methods are safe for
+// concurrent use.
+type Control struct {
+	Store Store
+	// Open returns an open unit.
+	Open    func(ctx context.Context, unit string) (*connectors.Storage, error)
+	Vault   *quarantine.Vault
+	Engines Engines
+	// Fault says why a unit does not work now; nil where no daemon runs.
+	Fault func(unit int64) error
 }
 
-// A Chapter is one entry of a story.
-type Chapter struct {
-	ledger.Record
-	Discovered time.Time      `json:"discovered"`
-	Started    time.Time      `json:"started,omitzero"`
-	Finished   time.Time      `json:"finished,omitzero"`
-	Workflow   string         `json:"workflow,omitempty"` // hash of its snapshot
-	Report     *scan.Report   `json:"report,omitempty"`
-	Events     []ledger.Event `json:"events,omitempty"` // oldest first
+// QuarantineUnit is the name of the unit that holds what is put away.
+const QuarantineUnit = "quarantine"
+
+// page is how many rows are read at once.
+const page = 1000
+
+// unit finds a unit by name.
+func (c *Control) unit(ctx context.Context, name string) (connectors.Unit, error) {
+	units, err := c.Store.Units(ctx)
+	if err != nil {
+		return connectors.Unit{}, err
+	}
+	for _, u := range units {
+		if u.Name == name {
+			return u, nil
+		}
+	}
+	return connectors.Unit{}, fault.New(fault.NotFound, "control", name, errors.New("there is no unit of this name"))
 }
 
-// A Storage is a unit as operators see it.
-type Storage struct {
-	Unit     string        `json:"unit"`
-	URL      string        `json:"url"`
-	Workflow string        `json:"workflow"`
-	State    string        `json:"state"` // ok, down, disabled
-	Detail   string        `json:"detail,omitempty"`
-	Pending  int64         `json:"pending"` // entries that wait
-	Sweep    time.Duration `json:"sweep"`   // the interval
-	Swept    time.Time     `json:"swept,omitzero"`
-	Caps     []string      `json:"caps"`
+func (c *Control) names(ctx context.Context) (map[int64]string, error) {
+	units, err := c.Store.Units(ctx)
+	m := make(map[int64]string, len(units))
+	for _, u := range units {
+		m[u.ID] = u.Name
+	}
+	return m, err
 }
 
-// Coverage is how much of a unit has a verdict.
-type Coverage struct {
-	Unit    string    `json:"unit"`
-	Keys    int64     `json:"keys"`
-	Counts  []Count   `json:"counts"`
-	Pending int64     `json:"pending"`
-	Swept   time.Time `json:"swept,omitzero"` // when the last whole sweep ended
-	Within  bool      `json:"within"`         // that is no longer ago than the unit's interval
+// Entries lists entries: those that are not finished first, then the last
+// finished first. fault.NotFound if q names a unit that is not there.
+func (c *Control) Entries(ctx context.Context, q EntryQuery) iter.Seq2[ledger.Record, error] {
+	return func(yield func(ledger.Record, error) bool) {
+		f := ledger.Filter{Since: q.Since, Outcome: q.Outcome}
+		fail := func(err error) { yield(ledger.Record{}, err) }
+		if q.Unit != "" {
+			u, err := c.unit(ctx, q.Unit)
+			if err != nil {
+				fail(err)
+				return
+			}
+			f.Unit = u.ID
+		}
+		if q.Verdict != "" {
+			v, ok := scan.ParseVerdict(q.Verdict)
+			if !ok {
+				fail(fault.New(fault.Invalid, "control.Entries", q.Verdict, errors.New("no such verdict")))
+				return
+			}
+			f.Verdict = v
+		}
+		state, ok := ledger.ParseState(q.State)
+		if q.State != "" && !ok {
+			fail(fault.New(fault.Invalid, "control.Entries", q.State, errors.New("no such state")))
+			return
+		}
+		prefix, err := object.ParseKey(q.Prefix)
+		if err != nil {
+			fail(fault.New(fault.Invalid, "control.Entries", "", err))
+			return
+		}
+		f.Search = prefix
+		left := q.Limit
+		list := func(f ledger.Filter) bool {
+			for {
+				f.Limit = page
+				got, err := c.Store.Entries(ctx, f)
+				if err != nil {
+					fail(err)
+					return false
+				}
+				for i := range got.Entries {
+					e := &got.Entries[i]
+					if !strings.HasPrefix(e.Key, prefix) || q.State != "" && e.State != state {
+						continue
+					}
+					if !yield(e.Record(), nil) {
+						return false
+					}
+					if left--; left == 0 {
+						return false
+					}
+				}
+				if got.Next == "" {
+					return true
+				}
+				f.After = got.Next
+			}
+		}
+		ended := q.Verdict != "" || q.Outcome != "" || !q.Since.IsZero() // only what is finished has these
+		if !ended && (q.State == "" || state != ledger.Finished) {
+			open := f
+			open.Unfinished = true
+			if !list(open) {
+				return
+			}
+		}
+		if q.State == "" || state == ledger.Finished {
+			list(f)
+		}
+	}
 }
 
-// A Count is a part of a Coverage.
-type Count struct {
-	Verdict string      `json:"verdict"` // "" = none yet
-	Reason  scan.Reason `json:"reason,omitempty"`
-	Keys    int64       `json:"keys"`
+// Explain tells an object's whole story. fault.NotFound if nothing is known of
+// the key.
+func (c *Control) Explain(ctx context.Context, unit, key string) (Story, error) {
+	u, err := c.unit(ctx, unit)
+	if err != nil {
+		return Story{}, err
+	}
+	s := Story{Unit: unit, Key: object.FormatKey(key), Entries: []Chapter{}}
+	row, ok, err := c.Store.Row(ctx, u.ID, key)
+	if err != nil {
+		return Story{}, err
+	}
+	if ok {
+		s.Known = &Known{Version: row.Version, Verdict: row.Verdict.String(), Reason: row.Reason, Size: row.Size, Baseline: row.Baseline}
+	}
+	entries, err := c.Store.History(ctx, u.ID, key)
+	if err != nil {
+		return Story{}, err
+	}
+	for i := range entries {
+		e := &entries[i]
+		s.Entries = append(s.Entries, Chapter{Record: e.Record(), Discovered: e.Discovered, Started: e.Started, Finished: e.Finished,
+			Workflow: e.Workflow.String(), Report: e.Report, Events: e.Story})
+	}
+	if !ok && len(entries) == 0 {
+		return Story{}, fault.New(fault.NotFound, "control.Explain", unit+":"+s.Key, errors.New("nothing is known of this object"))
+	}
+	return s, nil
 }
 
-// A Tested is what an engine's canaries showed.
-type Tested struct {
-	Pool     string      `json:"pool"`
-	Instance string      `json:"instance"`
-	Error    string      `json:"error,omitempty"` // why it does not count
-	Proof    *scan.Proof `json:"proof,omitempty"`
+// Replay takes a failed entry back to pending.
+func (c *Control) Replay(ctx context.Context, id string) (Effect, error) {
+	eid, err := parseID(id)
+	if err != nil {
+		return Effect{}, err
+	}
+	n, err := c.Store.Replay(ctx, who(), eid)
+	if err != nil {
+		return Effect{}, err
+	}
+	if n == 0 {
+		return Effect{}, fault.New(fault.NotFound, "control.Replay", id, errors.New("no finished entry has this id"))
+	}
+	return Effect{ID: id, State: "done", Detail: "pending again"}, nil
 }
 
-// A Quarantined is an object that was put away.
-type Quarantined struct {
-	ID      string      `json:"id"`
-	Time    time.Time   `json:"time"`
-	Unit    string      `json:"unit"`
-	Key     string      `json:"key"` // in the form of object.FormatKey
-	Size    int64       `json:"size"`
-	SHA256  string      `json:"sha256"`
-	Threat  string      `json:"threat,omitempty"`
-	Reason  scan.Reason `json:"reason,omitempty"`
-	Expires time.Time   `json:"expires,omitzero"` // zero: kept until purged
+// Storages lists the units.
+func (c *Control) Storages(ctx context.Context) ([]Storage, error) {
+	units, err := c.Store.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []Storage{}
+	for _, u := range units {
+		s := Storage{Unit: u.Name, URL: u.URL, Workflow: u.Workflow, State: "ok", Sweep: u.SweepEvery, Caps: []string{}}
+		if u.Name == QuarantineUnit {
+			continue
+		}
+		st, err := c.Store.UnitState(ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		s.Swept = st.SweepEnd
+		if s.Pending, err = c.Store.Backlog(ctx, u.ID); err != nil {
+			return nil, err
+		}
+		switch {
+		case u.Disabled:
+			s.State = "disabled"
+		case c.Fault == nil:
+			s.State, s.Detail = "down", "no daemon runs"
+		default:
+			if open, err := c.Open(ctx, u.Name); err != nil {
+				s.State, s.Detail = "down", err.Error()
+			} else {
+				s.Caps = open.Caps().Names()
+				if err := c.Fault(u.ID); err != nil {
+					s.State, s.Detail = "down", err.Error()
+				}
+			}
+		}
+		list = append(list, s)
+	}
+	return list, nil
 }
 
-// A RestoreRequest asks for an object back.
-type RestoreRequest struct {
-	ID     string        `json:"id"`
-	To     string        `json:"to,omitempty"` // another key of the unit; "" = the original
-	Allow  time.Duration `json:"allow"`        // how long its hash is allowed for the unit
-	DryRun bool          `json:"dry_run,omitempty"`
+// Coverage counts, for each unit, what has which verdict.
+func (c *Control) Coverage(ctx context.Context) ([]Coverage, error) {
+	units, err := c.Store.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []Coverage{}
+	for _, u := range units {
+		if u.Disabled || u.Name == QuarantineUnit {
+			continue
+		}
+		st, err := c.Store.UnitState(ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		counts, err := c.Store.Counts(ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		cov := Coverage{Unit: u.Name, Swept: st.SweepEnd, Counts: []Count{}}
+		if cov.Pending, err = c.Store.Backlog(ctx, u.ID); err != nil {
+			return nil, err
+		}
+		cov.Within = !st.SweepEnd.IsZero() && time.Since(st.SweepEnd) <= u.SweepEvery+time.Minute
+		for _, n := range counts {
+			verdict := n.Verdict.String()
+			if n.Baseline {
+				verdict = ""
+			}
+			cov.Keys += n.Objects
+			cov.Counts = append(cov.Counts, Count{Verdict: verdict, Reason: n.Reason, Keys: n.Objects})
+		}
+		list = append(list, cov)
+	}
+	return list, nil
 }
 
-// An Effect is what was done to one thing, or would be in a dry run.
-type Effect struct {
-	ID     string `json:"id"`
-	Unit   string `json:"unit,omitempty"`
-	Key    string `json:"key,omitempty"`
-	State  string `json:"state"` // done, planned, refused, failed
-	Detail string `json:"detail,omitempty"`
+// Pools tells how the engines are.
+func (c *Control) Pools(context.Context) ([]scan.PoolStatus, error) {
+	if c.Engines == nil {
+		return nil, noDaemon("engine list")
+	}
+	return c.Engines.Status(), nil
 }
 
-// A Check is one thing that doctor or fsck looked at.
-type Check struct {
-	Name   string `json:"name"`
-	State  string `json:"state"` // ok, warn, fail
-	Detail string `json:"detail,omitempty"`
-	Fix    string `json:"fix,omitempty"` // what to do about it
+// TestEngines shows the canaries to the engines of a pool, or of all.
+func (c *Control) TestEngines(ctx context.Context, pool string) iter.Seq2[Tested, error] {
+	if c.Engines == nil {
+		return func(yield func(Tested, error) bool) { yield(Tested{}, noDaemon("engine test")) }
+	}
+	return c.Engines.Test(ctx, pool)
+}
+
+func noDaemon(what string) error {
+	return fault.New(fault.Unavailable, "control", what, errors.New("no daemon runs on this data folder"))
+}
+
+func parseID(s string) (id ledger.ID, err error) {
+	if err := id.UnmarshalText([]byte(s)); err != nil {
+		return id, fault.New(fault.Invalid, "control", s, errors.New("not an id"))
+	}
+	return id, nil
+}
+
+// who names the operator: the user that this process runs as.
+func who() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "operator"
 }

@@ -51,6 +51,9 @@ type Error struct {
 
 // Error returns "op on: kind: cause".
 func (e *Error) Error() string {
+	if e.Op == "" && e.On == "" && e.Err != nil {
+		return e.Err.Error() // words that came from elsewhere
+	}
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.On != "" {

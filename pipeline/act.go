@@ -172,6 +172,9 @@ func (j *journal) Step(ctx context.Context, i int, own []remediation.Own, releas
 		if !ok {
 			continue // a place that is no watched unit (quarantine): nothing to guard
 		}
+		if o.Sanitized {
+			continue // other bytes than those scanned: no verdict to carry over, they are new to their unit
+		}
 		rows = append(rows, ledger.Own{Unit: id, Key: o.Key, Version: o.Version, Size: o.Size, Gone: o.Gone})
 	}
 	return j.p.o.Ledger.Step(ctx, j.e, rows, release)

@@ -276,7 +276,7 @@ func (p *Pipeline) judge(ctx context.Context, st *connectors.Storage, u *unit, e
 	}
 	out := u.Workflow.Decide(rep)
 	e.Decision = out.Decision
-	if e.Decision == workflow.Blocked && len(e.SHA256) > 0 {
+	if e.Decision == workflow.Blocked && len(e.SHA256) > 0 && p.o.Ledger != nil {
 		by, ok, err := p.o.Ledger.Allowance(ctx, u.ID, e.SHA256, p.now())
 		if err != nil {
 			return ledger.End{}, err
@@ -303,15 +303,23 @@ func (p *Pipeline) plan(ctx context.Context, st *connectors.Storage, u *unit, e 
 	in := remediation.Input{Entry: e.ID.String(), Unit: u.Name, Key: e.Key, Version: e.Version, Workflow: *w, Decision: e.Decision,
 		Report: rep, Verdict: e.Verdict, Quarantine: p.o.Quarantine, At: p.now(),
 		Places: map[string]remediation.Place{u.Name: {Caps: st.Caps(), Unfenced: u.Unfenced}}}
-	add := func(name string) {
-		if at, err := p.o.Storages.Get(name); err == nil && name != u.Name {
-			in.Places[name] = remediation.Place{Caps: at.Caps(), Unfenced: at.Unit().Unfenced}
-		}
-	}
-	add(p.o.Quarantine)
+	places := []string{p.o.Quarantine}
 	for _, r := range []workflow.Remedy{w.Sanitized, w.Blocked, w.Allowed} {
 		for _, d := range r.Destinations {
-			add(d.Unit)
+			places = append(places, d.Unit)
+		}
+	}
+	for _, name := range places {
+		if name == "" || name == u.Name {
+			continue
+		}
+		at, err := p.o.Storages.Get(name)
+		if fault.Is(err, fault.Unavailable) {
+			// It exists and will come back: no plan is better than a refused one.
+			return nil, &errSnooze{until: p.now().Add(jitter(5 * time.Second)), lane: e.Lane, why: "destination " + name + " cannot be reached"}
+		}
+		if err == nil {
+			in.Places[name] = remediation.Place{Caps: at.Caps(), Unfenced: at.Unit().Unfenced}
 		}
 	}
 	err := in.LookUp(ctx, func(ctx context.Context, ref object.Ref) (object.Info, error) {

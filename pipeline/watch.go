@@ -56,14 +56,16 @@ func (p *Pipeline) watchUnit(ctx context.Context, u *unit, slot uint8) {
 	}
 }
 
-// source runs the unit's watcher, if it has one, again and again: after each
-// start the unit is swept, for what happened before the watch stood.
+// source runs the unit's watcher, if it has one, again and again. The sweep at
+// the start finds what happened before the watch stood.
 func (p *Pipeline) source(ctx context.Context, u *unit) {
 	backoff := time.Second
-	for ctx.Err() == nil {
+	for again := false; ctx.Err() == nil; again = true {
+		if again {
+			u.ask("") // for what happened while nobody watched
+		}
 		st, err := p.o.Storages.Get(u.Name)
 		if err == nil && !st.Caps().Watch {
-			u.ask("")
 			return
 		}
 		if err == nil {

@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -130,7 +131,7 @@ func (p *Pool) Submit(ctx context.Context, s Sample, done func(Report, error)) e
 		return nil
 	}
 	b, ok := in.Engine.(Batcher)
-	if !ok || s.File == nil || g.walks() && sniffFile(s) != plain {
+	if !ok || s.File == nil || g.sniffs() && g.walks(sniffFile(s)) {
 		p.slow.Go(func() {
 			rep, err := in.ask(ctx, g, s)
 			p.release(i, err)
@@ -347,4 +348,23 @@ func (p *Pool) Changed() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.changed
+}
+
+// Sanitizer returns what can hand out the disarmed copy of a report that this
+// pool gave, nil if none of its instances can.
+func (p *Pool) Sanitizer(rep Report) Sanitizer {
+	for _, in := range p.o.Instances {
+		if s, ok := in.Engine.(Sanitizer); ok && in.gave(rep) {
+			return s
+		}
+	}
+	return nil
+}
+
+// gave says whether the report names this instance.
+func (in *Instance) gave(rep Report) bool {
+	if s, ok := in.Engine.(fmt.Stringer); ok && s.String() == rep.Engine {
+		return true
+	}
+	return rep.Engine == in.Name
 }

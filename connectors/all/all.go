@@ -69,3 +69,10 @@ func OpenStorage(ctx context.Context, u connectors.Unit, opt connectors.Options)
 	}
 	return connectors.NewStorage(u, d, opt), nil
 }
+
+// Schemes lists the URL schemes that there are, in order.
+func Schemes() []string {
+	vendors := Vendors()
+	delete(vendors, "")
+	return slices.Sorted(maps.Keys(vendors))
+}

@@ -1,0 +1,166 @@
+package control
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/remediation/quarantine"
+	"github.com/landwaiter/landwaiter/scan"
+)
+
+// defaultAllow is how long a restored object's hash is allowed where nothing is said.
+const defaultAllow = 30 * 24 * time.Hour
+
+// Quarantined lists what is held, the newest first.
+func (c *Control) Quarantined(ctx context.Context, unit string) iter.Seq2[Quarantined, error] {
+	return func(yield func(Quarantined, error) bool) {
+		f := ledger.QuarantineFilter{State: ledger.QuarantineHeld, Limit: page}
+		if unit != "" {
+			u, err := c.unit(ctx, unit)
+			if err != nil {
+				yield(Quarantined{}, err)
+				return
+			}
+			f.Unit = u.ID
+		}
+		names, err := c.names(ctx)
+		if err != nil {
+			yield(Quarantined{}, err)
+			return
+		}
+		for {
+			items, err := c.Store.QuarantineList(ctx, f)
+			if err != nil {
+				yield(Quarantined{}, err)
+				return
+			}
+			for _, q := range items {
+				if !yield(Quarantined{ID: q.ID.String(), Time: q.At, Unit: names[q.Unit], Key: object.FormatKey(q.Key), Size: q.Size,
+					SHA256: hex.EncodeToString(q.SHA256), Threat: q.Threat, Reason: scan.Reason(q.Reason), Expires: q.Expires}, nil) {
+					return
+				}
+				f.After = q.ID
+			}
+			if len(items) < page {
+				return
+			}
+		}
+	}
+}
+
+// held finds an item that is held.
+func (c *Control) held(ctx context.Context, id string) (ledger.QuarantineItem, string, error) {
+	qid, err := parseID(id)
+	if err != nil {
+		return ledger.QuarantineItem{}, "", err
+	}
+	q, err := c.Store.QuarantineGet(ctx, qid)
+	if err != nil {
+		return q, "", err
+	}
+	if q.State != ledger.QuarantineHeld {
+		return q, "", fault.New(fault.NotFound, "control.Quarantine", id, fmt.Errorf("it was %s already by %s", q.State, q.By))
+	}
+	names, err := c.names(ctx)
+	return q, names[q.Unit], err
+}
+
+// Restore puts an object back where it was, or under r.To, byte for byte and
+// never over another one (fault.Exists), and allows its hash for the unit
+// before it appears, so that it is not put away again at once.
+func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error) {
+	q, unit, err := c.held(ctx, r.ID)
+	if err != nil {
+		return Effect{}, err
+	}
+	key := q.Key
+	if r.To != "" {
+		if key, err = object.ParseKey(r.To); err != nil {
+			return Effect{}, fault.New(fault.Invalid, "control.Restore", r.To, err)
+		}
+	}
+	allow := r.Allow
+	if allow <= 0 {
+		allow = defaultAllow
+	}
+	e := Effect{ID: r.ID, Unit: unit, Key: object.FormatKey(key), State: "planned"}
+	until := time.Now().Add(allow)
+	if r.DryRun {
+		e.Detail = fmt.Sprintf("would write %d bytes and allow sha256 %x until %s", q.Size, q.SHA256, until.UTC().Format(time.RFC3339))
+		return e, nil
+	}
+	st, err := c.Open(ctx, unit)
+	if err != nil {
+		return Effect{}, err
+	}
+	if err := c.Store.Allow(ctx, ledger.AllowanceRow{Unit: q.Unit, SHA256: q.SHA256, By: who(), Until: until}); err != nil {
+		return Effect{}, err
+	}
+	if _, err := c.Vault.Restore(ctx, quarantine.Item{Key: q.Object}, q.SHA256, st, unit, key); err != nil {
+		if fault.Is(err, fault.Exists) && r.To == "" {
+			err = fault.New(fault.Exists, "control.Restore", e.Key, errors.New("something else is there now; choose another key with --to"))
+		}
+		return Effect{}, err
+	}
+	if err := c.Store.QuarantineSet(ctx, q.ID, ledger.QuarantineRestored, who()); err != nil {
+		return Effect{}, err
+	}
+	e.State, e.Detail = "done", "allowed until "+until.UTC().Format(time.RFC3339)
+	return e, c.drop(ctx, q)
+}
+
+// Purge destroys an object for good.
+func (c *Control) Purge(ctx context.Context, id string, dryRun bool) (Effect, error) {
+	q, unit, err := c.held(ctx, id)
+	if err != nil {
+		return Effect{}, err
+	}
+	e := Effect{ID: id, Unit: unit, Key: object.FormatKey(q.Key), State: "planned", Detail: fmt.Sprintf("would destroy %d bytes", q.Size)}
+	if dryRun {
+		return e, nil
+	}
+	return e.done("destroyed"), c.purge(ctx, q, who())
+}
+
+func (e Effect) done(detail string) Effect {
+	e.State, e.Detail = "done", detail
+	return e
+}
+
+func (c *Control) purge(ctx context.Context, q ledger.QuarantineItem, by string) error {
+	if err := c.drop(ctx, q); err != nil {
+		return err
+	}
+	return c.Store.QuarantineSet(ctx, q.ID, ledger.QuarantinePurged, by)
+}
+
+// drop removes the item's file; that it is gone already is fine.
+func (c *Control) drop(ctx context.Context, q ledger.QuarantineItem) error {
+	if err := c.Vault.Purge(ctx, quarantine.Item{Key: q.Object}); !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	return nil
+}
+
+// Expire purges what has been held for as long as its workflow says.
+func (c *Control) Expire(ctx context.Context, now time.Time) (purged int, err error) {
+	for {
+		items, err := c.Store.QuarantineList(ctx, ledger.QuarantineFilter{Expired: now, Limit: page})
+		if err != nil || len(items) == 0 {
+			return purged, err
+		}
+		for _, q := range items {
+			if err := c.purge(ctx, q, "expiry"); err != nil {
+				return purged, err
+			}
+			purged++
+		}
+	}
+}

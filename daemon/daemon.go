@@ -1,0 +1,236 @@
+// Package daemon wires the parts of landwaiter together and runs them: it
+// opens the ledger, the units and the pools that a configuration names, starts
+// the pipeline and the listeners, reloads, and stops within a bound. Tests run
+// the program through it.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/connectors/all"
+	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/pipeline"
+	"github.com/landwaiter/landwaiter/remediation"
+	"github.com/landwaiter/landwaiter/remediation/quarantine"
+	"github.com/landwaiter/landwaiter/scan/box"
+	"github.com/landwaiter/landwaiter/store"
+)
+
+// Options are what a daemon is made of.
+type Options struct {
+	Config *config.Config
+	Log    *slog.Logger // nil = none
+	// Load reads the configuration again for a reload; nil = SIGHUP changes nothing.
+	Load func() (*config.Config, error)
+	// Finished is called with each finished entry after its commit; it must be quick.
+	Finished func(*ledger.Entry)
+	// Once ends Run when everything that was there is finished.
+	Once bool
+	// Quarantine is the folder of the quarantine; "" = DATA/quarantine.
+	Quarantine string
+	// Ready is called with the listener's address ("" if there is none) when the
+	// daemon is ready.
+	Ready func(addr string)
+}
+
+// A Daemon is one running landwaiter.
+type Daemon struct {
+	o       Options
+	log     *slog.Logger
+	db      *store.DB
+	set     *connectors.Set
+	box     *box.Pool
+	pools   *pools
+	vault   *vault
+	pipe    *pipeline.Pipeline
+	control *control.Control
+	metrics *metrics
+	disk    disk
+
+	mu     sync.Mutex
+	config *config.Config
+	units  map[string]connectors.Unit // as served, by name
+}
+
+// Open opens the ledger, the pools and the units. Units that cannot be reached
+// are tried again while Run runs; what can never work is an error.
+func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{o: o, log: o.Log, config: o.Config, units: map[string]connectors.Unit{}, set: connectors.NewSet()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	c := o.Config
+	c.Data = abs(c.Data)
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if d.db, err = store.Open(ctx, store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal(), Log: o.Log}); err != nil {
+		return nil, err
+	}
+	if d.box, err = box.Open(ctx, box.Options{Required: c.Sandbox == "required", Log: o.Log}); err != nil {
+		return nil, err
+	}
+	if !d.box.Status().Complete() {
+		o.Log.Warn("the sandbox of content parsers is not complete", "in_force", d.box.Status())
+	}
+	d.metrics = newMetrics(d.backlog)
+	d.disk = disk{dir: c.Data, free: c.Bounds.DiskFree}
+	if d.pools, err = openPools(ctx, c, d.box, o.Log); err != nil {
+		return nil, err
+	}
+	if err := d.openQuarantine(ctx); err != nil {
+		return nil, err
+	}
+	d.pipe = pipeline.New(pipeline.Options{
+		Ledger: d.db, Storages: d.set, Pools: d.pools.scanners(), Quarantine: control.QuarantineUnit, Log: o.Log,
+		Executor: &remediation.Executor{Storage: d.storage, Vault: d.vault, Sanitizer: d.pools, Timeout: c.Bounds.StepTimeout},
+		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept,
+	})
+	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
+	if err := d.serveUnits(ctx, c); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Control is what operators can do with the daemon.
+func (d *Daemon) Control() *control.Control { return d.control }
+
+// opened is an open unit by name, for control.
+func (d *Daemon) opened(_ context.Context, unit string) (*connectors.Storage, error) {
+	return d.set.Get(unit)
+}
+
+// fault says why a unit does not work now.
+func (d *Daemon) fault(unit int64) error { return d.pipe.Fault(unit) }
+
+func (d *Daemon) storage(unit string) (remediation.Storage, error) {
+	st, err := d.set.Get(unit)
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// openQuarantine opens the vault's unit. It is in the set, so that plans can
+// name it, and never watched.
+func (d *Daemon) openQuarantine(ctx context.Context) error {
+	dir := d.quarantineDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	u := connectors.Unit{Name: control.QuarantineUnit, URL: (&fileURL{dir}).String()}
+	if err := d.set.Open(ctx, u, d.open); err != nil {
+		return err
+	}
+	st, err := d.set.Get(control.QuarantineUnit)
+	if err != nil {
+		return err
+	}
+	id, err := d.db.EnsureUnit(ctx, connectors.Unit{Name: u.Name, URL: u.URL, Disabled: true, Managed: true})
+	if err != nil {
+		return err
+	}
+	d.vault = &vault{Vault: quarantine.New(control.QuarantineUnit, st), db: d.db, place: id}
+	return nil
+}
+
+func (d *Daemon) quarantineDir() string {
+	if d.o.Quarantine != "" {
+		return abs(d.o.Quarantine)
+	}
+	return filepath.Join(abs(d.o.Config.Data), "quarantine")
+}
+
+func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Storage, error) {
+	return all.OpenStorage(ctx, u, connectors.Options{Observer: d.metrics})
+}
+
+func (d *Daemon) bounds(c *config.Config) pipeline.Bounds {
+	b := c.Bounds
+	// A worker waits while an engine works: as many as the instances take at once,
+	// so that no engine idles for want of a worker.
+	workers := min(max(b.Workers, d.pools.inFlight()), 256)
+	return pipeline.Bounds{Workers: workers, LargeWorkers: b.LargeWorkers, LargeSize: int64(b.LargeSize), BytesInWork: int64(b.BytesInWork),
+		Backlog: int64(b.Backlog), PushBacklog: int64(b.PushBacklog), Attempts: b.Attempts, AttemptsFor: b.AttemptsFor, ScanTimeout: b.ScanTimeout}
+}
+
+func (d *Daemon) finished(e *ledger.Entry) {
+	d.metrics.entry(e)
+	if d.o.Finished != nil {
+		d.o.Finished(e)
+	}
+}
+
+func (d *Daemon) swept(unit string, s pipeline.SweepStats, err error) {
+	d.metrics.swept(unit, s, err)
+	d.mu.Lock()
+	u, ok := d.units[unit]
+	d.mu.Unlock()
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), checkWithin)
+	defer cancel()
+	state := store.UnitState{SweepStart: s.Began}
+	if err == nil {
+		state.SweepEnd = s.Began.Add(s.Took)
+	} else {
+		state.Error, state.ErrorAt = err.Error(), s.Began.Add(s.Took)
+	}
+	if err := d.db.SetUnitState(ctx, u.ID, state); err != nil {
+		d.log.Warn("note sweep", "unit", unit, "err", err)
+	}
+}
+
+// backlog counts what is not finished, by unit.
+func (d *Daemon) backlog(ctx context.Context) map[string]float64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := map[string]float64{}
+	for name, u := range d.units {
+		if n, err := d.db.Backlog(ctx, u.ID); err == nil {
+			m[name] = float64(n)
+		}
+	}
+	return m
+}
+
+// close gives back everything that Open took.
+func (d *Daemon) close() error {
+	var errs []error
+	if d.set != nil {
+		errs = append(errs, d.set.Close())
+	}
+	if d.pools != nil {
+		errs = append(errs, d.pools.close())
+	}
+	if d.box != nil {
+		errs = append(errs, d.box.Close())
+	}
+	if d.db != nil {
+		errs = append(errs, d.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func abs(path string) string {
+	if p, err := filepath.Abs(path); err == nil {
+		return p
+	}
+	return path
+}

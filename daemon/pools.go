@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/pipeline"
+	"github.com/landwaiter/landwaiter/scan"
+	"github.com/landwaiter/landwaiter/scan/all"
+	"github.com/landwaiter/landwaiter/scan/box"
+	"github.com/landwaiter/landwaiter/scan/builtin"
+	"github.com/landwaiter/landwaiter/scan/mdcore"
+)
+
+// DefaultPool is the pool that a workflow asks if it names none.
+const DefaultPool = "default"
+
+// startWithin bounds how long a one-off scan waits for its engines.
+const startWithin = 30 * time.Second
+
+// defaultInFlight is what an instance takes at once where nothing else is said.
+const defaultInFlight = 64
+
+// pools are the open pools with what they are made of.
+type pools struct {
+	scan.Pools
+	list      []*scan.Pool
+	instances int // samples that all of them take at once
+}
+
+// openPools opens the pools of a configuration; the builtin engine is the pool
+// default where none has that name.
+func openPools(ctx context.Context, c *config.Config, b *box.Pool, log *slog.Logger) (_ *pools, err error) {
+	ps := &pools{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ps.close())
+		}
+	}()
+	wanted := c.Pools
+	if !hasPool(wanted, DefaultPool) {
+		wanted = append([]config.Pool{{Name: DefaultPool, Instances: []config.Instance{{URL: "builtin:"}}}}, wanted...)
+	}
+	limits := scan.Limits{Depth: c.Bounds.Archive.Depth, Entries: c.Bounds.Archive.Entries,
+		Expanded: int64(c.Bounds.Archive.Expanded), Ratio: int64(c.Bounds.Archive.Ratio)}
+	open := map[string]*scan.Pool{}
+	// A pool's failover must be there before it: those without one come first.
+	for len(open) < len(wanted) {
+		before := len(open)
+		for _, p := range wanted {
+			if open[p.Name] != nil || p.Failover != "" && open[p.Failover] == nil {
+				continue
+			}
+			o := scan.PoolOptions{Name: p.Name, Failover: open[p.Failover], Walker: b, MaxDefinitionsAge: p.MaxDefinitionsAge, Log: log}
+			for _, in := range p.Instances {
+				inst, err := all.Instance(ctx, in.URL, in.URL, in.Limit, all.Options{
+					Builtin: builtin.Options{Limits: limits, Box: b, Log: log, HashLists: in.Hashes},
+					MDCore:  mdcore.Options{APIKey: in.APIKey.Reveal(), Rule: in.Rule}})
+				if err != nil {
+					return nil, fmt.Errorf("pool %s: %w", p.Name, err)
+				}
+				o.Instances = append(o.Instances, inst)
+				if !strings.HasPrefix(in.URL, "builtin:") { // which works on our own cores
+					ps.instances += max(in.Limit, defaultInFlight)
+				}
+			}
+			pool := scan.NewPool(o)
+			open[p.Name] = pool
+			ps.Put(pool)
+			ps.list = append(ps.list, pool)
+		}
+		if len(open) == before {
+			return nil, fault.New(fault.Invalid, "daemon.Pools", "", errors.New("pools fail over to each other in a circle"))
+		}
+	}
+	return ps, nil
+}
+
+func hasPool(list []config.Pool, name string) bool {
+	for _, p := range list {
+		if p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// scanners are the pools as the pipeline sees them.
+func (ps *pools) scanners() map[string]pipeline.Scanner {
+	m := map[string]pipeline.Scanner{}
+	for _, p := range ps.list {
+		m[p.Name()] = p
+	}
+	return m
+}
+
+// inFlight is how many samples the instances outside this process take at once.
+func (ps *pools) inFlight() int { return ps.instances }
+
+// run keeps the pools probed and proven until ctx ends.
+func (ps *pools) run(ctx context.Context) error {
+	var g errgroup.Group
+	for _, p := range ps.list {
+		g.Go(func() error { return p.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// check says which pools cannot take work.
+func (ps *pools) check(context.Context) error {
+	var down []string
+	for _, p := range ps.list {
+		if !p.Ready() {
+			down = append(down, p.Name())
+		}
+	}
+	if len(down) > 0 {
+		return errors.New("no instance is ready in pool " + strings.Join(down, ", "))
+	}
+	return nil
+}
+
+// wait waits until every pool was probed and one instance of each is ready; it
+// gives up after startWithin with what is wrong.
+func (ps *pools) wait(ctx context.Context) error {
+	wctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for _, p := range ps.list {
+		if err := p.Wait(wctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fault.New(fault.Unavailable, "daemon.Pools", p.Name(), ps.check(ctx))
+		}
+	}
+	return nil
+}
+
+// OpenSanitized asks the instance that gave the report for its disarmed copy.
+func (ps *pools) OpenSanitized(ctx context.Context, rep scan.Report) (io.ReadCloser, error) {
+	for _, p := range ps.list {
+		if s := p.Sanitizer(rep); s != nil {
+			return s.OpenSanitized(ctx, rep)
+		}
+	}
+	return nil, fault.New(fault.NotFound, "daemon.OpenSanitized", rep.Engine, errors.New("no such instance is configured now"))
+}
+
+// Test shows the instances of a pool, or of all, the canaries.
+func (ps *pools) Test(ctx context.Context, pool string) iter.Seq2[control.Tested, error] {
+	return func(yield func(control.Tested, error) bool) {
+		found := false
+		for _, p := range ps.list {
+			if pool != "" && p.Name() != pool {
+				continue
+			}
+			found = true
+			p.Check(ctx)
+			for _, in := range p.Status().Instances {
+				t := control.Tested{Pool: p.Name(), Instance: in.Name, Proof: in.Proof}
+				if !in.Ready {
+					t.Error = orWords(in.Detail, "not ready")
+				}
+				if !yield(t, nil) {
+					return
+				}
+			}
+		}
+		if !found {
+			yield(control.Tested{}, fault.New(fault.NotFound, "daemon.Pools", pool, errors.New("there is no such pool")))
+		}
+	}
+}
+
+func (ps *pools) close() error {
+	var errs []error
+	for _, p := range ps.list {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,226 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/landwaiter/landwaiter/fault"
+)
+
+// drainWithin bounds how long a stopping daemon may take.
+const drainWithin = 30 * time.Second
+
+// errDone ends a run that was to go on only once.
+var errDone = errors.New("all that was there is finished")
+
+// Run runs the daemon until ctx ends or, with Once, until all that was there is
+// finished. Sources stop first, then workers, then the ledger is closed; what
+// is not done within 30 s is left for the next start.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, d.close()) }()
+	listener, err := d.listen()
+	if err != nil {
+		return err
+	}
+	socket, err := d.listenSocket()
+	if err != nil {
+		if listener != nil {
+			err = errors.Join(err, listener.Close())
+		}
+		return err
+	}
+
+	// The ledger and the engines outlive the pipeline: it gives back through them.
+	under, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var base errgroup.Group
+	base.Go(func() error { return d.db.Run(under) })
+	base.Go(func() error { return d.pools.run(under) })
+
+	work, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, gctx := errgroup.WithContext(work)
+	g.Go(func() error { return d.pipe.Run(gctx) })
+	g.Go(func() error { return d.reopen(gctx) })
+	g.Go(func() error { return d.expire(gctx) })
+	g.Go(func() error { return watchdog(gctx, d.db.Ping) })
+	g.Go(func() error { return d.reloads(gctx) })
+	if listener != nil {
+		g.Go(func() error { return serveHTTP(gctx, listener, d.mux()) })
+	}
+	g.Go(func() error { return serveHTTP(gctx, socket, d.socketMux()) })
+	if d.o.Once {
+		g.Go(func() error { return d.once(gctx) })
+	}
+	if d.o.Ready != nil {
+		addr := ""
+		if listener != nil {
+			addr = listener.Addr().String()
+		}
+		d.o.Ready(addr)
+	}
+	if err := notify("READY=1"); err != nil {
+		d.log.Warn("sd_notify", "err", err)
+	}
+
+	done := make(chan error, 1)
+	go func() { done <- g.Wait() }()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		_ = notify("STOPPING=1") // systemd sees us end in any case
+		select {
+		case err = <-done:
+		case <-time.After(drainWithin):
+			return errors.New("stopped without waiting for all work: it goes on at the next start")
+		}
+	}
+	stop()
+	if berr := base.Wait(); berr != nil && !errors.Is(berr, context.Canceled) {
+		err = errors.Join(err, berr)
+	}
+	if errors.Is(err, errDone) || errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// once waits until every unit was swept and nothing is pending.
+func (d *Daemon) once(ctx context.Context) error {
+	for calm := 0; calm < 2; {
+		idle, err := d.pipe.Idle(ctx)
+		if err != nil {
+			return err
+		}
+		if idle {
+			calm++
+		} else {
+			calm = 0
+		}
+		t := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	return errDone
+}
+
+// expire purges what is kept in quarantine longer than it should be.
+func (d *Daemon) expire(ctx context.Context) error {
+	t := time.NewTicker(time.Hour)
+	defer t.Stop()
+	for {
+		if n, err := d.control.Expire(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			d.log.Warn("quarantine expiry", "err", err)
+		} else if n > 0 {
+			d.log.Info("purged from quarantine", "items", n)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// reloads reads the configuration again at each SIGHUP.
+func (d *Daemon) reloads(ctx context.Context) error {
+	if d.o.Load == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	defer signal.Stop(c)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c:
+			_ = notify("RELOADING=1") // informational
+			if err := d.Reload(ctx); err != nil {
+				d.log.Error("reload refused: everything stays as it was", "err", err)
+			} else {
+				d.log.Info("reloaded")
+			}
+			_ = notify("READY=1")
+		}
+	}
+}
+
+// listen opens the HTTP listener, nil if the configuration wants none.
+func (d *Daemon) listen() (net.Listener, error) {
+	addr := d.config.Server.Listen
+	if addr == "off" || addr == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fault.New(fault.Exists, "daemon.Listen", addr, err)
+	}
+	return l, nil
+}
+
+// mux serves health and metrics; there is nothing in them to hide.
+func (d *Daemon) mux() http.Handler {
+	mux := http.NewServeMux()
+	checks := d.checks()
+	mux.HandleFunc("GET /livez", live(checks))
+	mux.HandleFunc("GET /readyz", ready(checks))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// serveHTTP serves until ctx ends, with bounds on what slow callers may hold.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		sctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		err := s.Shutdown(sctx)
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+		stopped <- err
+	})
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+// checks are what /readyz looks at.
+func (d *Daemon) checks() []check {
+	return []check{
+		{name: "ledger", run: d.db.Ping},
+		{name: "engines", run: d.pools.check},
+		{name: "disk", run: func(context.Context) error {
+			if d.disk.full() {
+				return errors.New("too little room: sources wait")
+			}
+			return nil
+		}},
+		{name: "sandbox", advisory: true, run: func(context.Context) error {
+			if !d.box.Status().Complete() {
+				return errors.New("the kernel lacks a part of it; see landwaiter doctor")
+			}
+			return nil
+		}},
+		{name: "units", advisory: true, run: d.checkUnits},
+	}
+}
