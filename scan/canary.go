@@ -24,10 +24,12 @@ const (
 	CaseBenign    Case = "benign"    // nothing in a file
 	CaseArchive   Case = "archive"   // EICAR in a zip
 	CaseSize      Case = "size"      // EICAR in a zip that is too large
+	CaseMember    Case = "member"    // in a member that is too large
 	CaseDepth     Case = "depth"     // in a zip in a zip …
 	CaseEntries   Case = "entries"   // behind too many members
 	CaseExpanded  Case = "expanded"  // behind members that unpack to too much
 	CaseEncrypted Case = "encrypted" // in a zip with a password
+	CaseHidden    Case = "hidden"    // in such a zip behind a program
 )
 
 // An Outcome is how an engine did in a case.
@@ -166,14 +168,21 @@ func (p *prover) limits(ctx context.Context, lim Limits, proof *Proof) error {
 	if lim.Size > 0 {
 		part = min(part, max(lim.Size/2, 1<<10))
 	}
-	steps := []func() (Result, error){
+	for _, step := range []func() (Result, error){
+		func() (Result, error) { return p.once(ctx, CaseEncrypted, encryptedZip) },
 		func() (Result, error) {
-			return p.once(ctx, CaseEncrypted, encryptedZip)
+			if r := proof.Result(CaseEncrypted); r.Outcome == Silent {
+				return Result{Case: CaseHidden, Outcome: Silent}, nil
+			}
+			return p.once(ctx, CaseHidden, hiddenZip)
 		},
 		func() (Result, error) {
 			return p.bound(ctx, CaseDepth, int64(lim.Depth), lim.Exceeded, maxLevels, nil, func(w io.Writer, n int64) error { return nested(w, int(n)) })
 		},
 		func() (Result, error) {
+			if r := proof.Result(CaseDepth); r.Outcome == Silent {
+				lim.Exceeded = false // its word is worth nothing
+			}
 			return p.bound(ctx, CaseEntries, int64(lim.Entries), lim.Exceeded, maxMembers, tryEntries, func(w io.Writer, n int64) error { return crowded(w, int(n)) })
 		},
 		func() (Result, error) {
@@ -182,14 +191,17 @@ func (p *prover) limits(ctx context.Context, lim Limits, proof *Proof) error {
 		func() (Result, error) {
 			return p.bound(ctx, CaseSize, lim.Size, lim.Exceeded, maxCanary, trySizes, func(w io.Writer, n int64) error { return padded(w, n, n, false) })
 		},
-	}
-	for _, step := range steps {
+		func() (Result, error) {
+			if r := proof.Result(CaseSize); r.Outcome == Silent {
+				return Result{Case: CaseMember, Outcome: Silent, Bound: r.Bound}, nil
+			}
+			// An engine that speaks up about objects need not about members.
+			return p.bound(ctx, CaseMember, lim.Size, lim.Exceeded && lim.Size == 0, maxCanary, trySizes, bulky)
+		},
+	} {
 		r, err := step()
 		if err := add(r, err); err != nil {
 			return err
-		}
-		if r.Case == CaseDepth && r.Outcome == Silent {
-			lim.Exceeded = false // its word is worth nothing
 		}
 	}
 	return nil
@@ -253,10 +265,10 @@ func (p *prover) bound(ctx context.Context, c Case, known int64, word bool, most
 }
 
 // below returns where our own limit stands for an engine's known one: at it for
-// an object's size, else with a margin, since engines count other things too
+// the size of an object or a member, else with a margin, since engines count other things too
 // (what they make of scripts and documents, the archive itself).
 func (c Case) below(known int64) int64 {
-	if c == CaseSize {
+	if c == CaseSize || c == CaseMember {
 		return known
 	}
 	return known - known/10

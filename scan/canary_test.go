@@ -129,6 +129,12 @@ func TestZips(t *testing.T) {
 		t.Errorf("crowded(77) has %d members", len(ms))
 	}
 	b := zipOf(t, func(w io.Writer) error { return nested(w, 4) })
+	if ms := members(read(members(zipOf(t, func(w io.Writer) error { return bulky(w, 3<<20) }))[0])); !bytes.Equal(read(ms[1]), eicar()) {
+		t.Error("bulky has no EICAR in it")
+	}
+	if m := members(zipOf(t, hiddenZip))[0]; m.Flags&1 == 0 {
+		t.Error("hiddenZip is not encrypted")
+	}
 	for range 4 {
 		if bytes.Contains(b, eicar()[20:40]) {
 			t.Error("EICAR stands in the zip as it is")

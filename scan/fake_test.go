@@ -162,6 +162,9 @@ func (l *look) at(content []byte, depth int) (Verdict, Reason) {
 		if l.expanded += int64(m.UncompressedSize64); lim.Expanded > 0 && l.expanded > lim.Expanded {
 			return l.beyond(ArchiveSize)
 		}
+		if lim.Size > 0 && int64(m.UncompressedSize64) > lim.Size {
+			return l.beyond(TooLarge)
+		}
 		if m.Flags&1 != 0 {
 			v, r := l.beyond(Encrypted)
 			if Worse(worst, v) != worst {

@@ -17,6 +17,7 @@ type guard struct {
 	walk    bool   // archives must be looked into
 	blind   bool   // the engine looks into no archive at all
 	secret  bool   // it is silent about encrypted members
+	hidden  bool   // it is so where the archive stands behind something else
 	bounds  Limits // for the Walker
 	walker  Walker
 	maximum int64 // of Expanded, with the object itself counted; 0 = none of its own
@@ -39,27 +40,40 @@ func newGuard(p *Proof, lim Limits, w Walker, stale bool) guard {
 		return 0
 	}
 	g.size = bound(CaseSize)
-	g.bounds.Size = g.size
+	g.bounds.Size = bound(CaseMember)
 	g.bounds.Depth = int(bound(CaseDepth))
 	g.bounds.Entries = int(bound(CaseEntries))
 	g.maximum = bound(CaseExpanded)
 	g.secret = p.Result(CaseEncrypted).Outcome == Silent
-	g.walk = g.secret || g.size > 0 || g.bounds.Depth > 0 || g.bounds.Entries > 0 || g.maximum > 0
+	g.hidden = p.Result(CaseHidden).Outcome == Silent
+	g.walk = g.secret || g.bounds.Size > 0 || g.bounds.Depth > 0 || g.bounds.Entries > 0 || g.maximum > 0
 	return g
 }
 
-// walks says whether an archive needs a second look after a clean.
-func (g guard) walks() bool { return g.walk || g.blind }
+// sniffs says whether it matters what content looks like.
+func (g guard) sniffs() bool { return g.walk || g.blind || g.hidden }
+
+// walks says whether content that looks like l needs a second look after a clean.
+func (g guard) walks(l looks) bool {
+	switch l {
+	case plain:
+		return false
+	case archive:
+		return g.walk || g.blind
+	}
+	return g.sniffs()
+}
 
 // walk decides about content that looks like l and that the engine called
 // clean: it stays so only if nothing in it was beyond what the engine sees.
 func (in *Instance) walk(ctx context.Context, g guard, s Sample, l looks, rep Report) (Report, error) {
 	switch {
-	case l == plain, l == maybe && g.walker == nil:
+	case !g.walks(l), l == maybe && g.walker == nil:
 		return rep, nil
 	case g.walker == nil:
 		return in.notScanned(rep, Unsupported, ""), nil
 	}
+	secret := g.secret || g.hidden && l != archive
 	began := time.Now()
 	bounds := g.bounds
 	if g.maximum > 0 {
@@ -77,13 +91,13 @@ func (in *Instance) walk(ctx context.Context, g guard, s Sample, l looks, rep Re
 		return in.notScanned(rep, Reason(fault.ReasonOf(err)), ""), nil
 	case err != nil:
 		return Report{}, &readError{err}
-	case f.Reason != "" && (f.Reason != Encrypted || g.secret):
+	case f.Reason != "" && (f.Reason != Encrypted || secret):
 		return in.notScanned(rep, f.Reason, f.Path), nil
-	case f.Encrypted > 0 && g.secret:
+	case f.Encrypted > 0 && secret:
 		return in.notScanned(rep, Encrypted, f.Path), nil
-	case g.blind && (l == archive || f.Entries > 0):
+	case g.blind && (l != maybe || f.Entries > 0):
 		return in.notScanned(rep, Unsupported, f.Path), nil
-	case g.size > 0 && f.Largest > g.size: // the engine skips such a member
+	case bounds.Size > 0 && f.Largest > bounds.Size: // the engine skips such a member
 		return in.notScanned(rep, TooLarge, f.Path), nil
 	}
 	return rep, nil

@@ -26,6 +26,7 @@ func silentProof() *Proof {
 	return &Proof{Results: []Result{
 		{Case: CaseArchive, Outcome: Seen}, {Case: CaseSize, Outcome: Silent, Bound: 1000}, {Case: CaseDepth, Outcome: Silent, Bound: 3},
 		{Case: CaseEntries, Outcome: Silent, Bound: 50}, {Case: CaseExpanded, Outcome: Silent, Bound: 5000}, {Case: CaseEncrypted, Outcome: Silent},
+		{Case: CaseMember, Outcome: Silent, Bound: 1000}, {Case: CaseHidden, Outcome: Silent},
 	}}
 }
 
@@ -34,6 +35,12 @@ func loudProof() *Proof {
 	for i := range p.Results[1:] {
 		p.Results[i+1].Outcome = Alerted
 	}
+	return p
+}
+
+func quietBehind() *Proof {
+	p := loudProof()
+	p.Results[len(p.Results)-1] = Result{Case: CaseHidden, Outcome: Silent}
 	return p
 }
 
@@ -68,6 +75,8 @@ func TestGuard(t *testing.T) {
 		{"behind a program", silentProof(), Limits{}, met(Encrypted), prefixed, clean, NotScanned, Encrypted},
 		{"infected wins", silentProof(), Limits{}, met(Encrypted), small, infected, Infected, ""},
 		{"engine that alerts", loudProof(), Limits{}, never, small, clean, Clean, ""},
+		{"engine that alerts, but not behind a program", quietBehind(), Limits{}, met(Encrypted), prefixed, clean, NotScanned, Encrypted},
+		{"engine that alerts, but not behind a program; an archive", quietBehind(), Limits{}, never, small, clean, Clean, ""},
 		{"larger than the engine looks", silentProof(), Limits{}, never, make([]byte, 1001), infected, NotScanned, TooLarge},
 		{"as large as it looks", silentProof(), Limits{}, never, make([]byte, 1000), clean, Clean, ""},
 		{"no walker", silentProof(), Limits{}, nil, small, clean, NotScanned, Unsupported},
@@ -211,11 +220,11 @@ func TestSniff(t *testing.T) {
 		{"zip", []byte("PK\x03\x04"), archive},
 		{"gzip", []byte{0x1f, 0x8b, 8}, archive},
 		{"tar without a magic", tar, archive},
-		{"end of a zip at the end", append(bytes.Clone(text), end...), archive},
-		{"with a long comment", append(append(bytes.Clone(text), end...), make([]byte, 1<<16-1)...), archive},
+		{"end of a zip at the end", append(bytes.Clone(text), end...), behind},
+		{"with a long comment", append(append(bytes.Clone(text), end...), make([]byte, 1<<16-1)...), behind},
 		{"too far from the end", append(append(bytes.Clone(text), end...), make([]byte, 1<<16)...), plain},
 		{"end of a zip alone", end, archive},
-		{"a program with a zip behind", append(append([]byte("MZ"), text...), end...), archive},
+		{"a program with a zip behind", append(append([]byte("MZ"), text...), end...), behind},
 		{"pdf", []byte("%PDF-1.7"), plain},
 		{"program", []byte("MZ abc"), maybe},
 		{"iso", append(make([]byte, 0x8001), "CD001"...), archive},

@@ -115,7 +115,7 @@ func (in *Instance) ask(ctx context.Context, g guard, s Sample) (Report, error) 
 	}
 	var w watch
 	began := time.Now()
-	rep, err := in.Engine.Scan(ctx, w.over(s, g.walks()))
+	rep, err := in.Engine.Scan(ctx, w.over(s, g.sniffs()))
 	if failed := w.failed(); failed != nil {
 		return Report{}, &readError{failed} // whatever the engine made of it
 	}
@@ -125,7 +125,7 @@ func (in *Instance) ask(ctx context.Context, g guard, s Sample) (Report, error) 
 	if w.unread() != 0 {
 		return in.notScanned(rep, EngineError, "the engine called it clean before it had read it all"), nil
 	}
-	if g.walks() {
+	if g.sniffs() {
 		return in.walk(ctx, g, s, w.looks(), rep)
 	}
 	return rep, nil

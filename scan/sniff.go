@@ -71,21 +71,23 @@ type looks uint8
 
 const (
 	plain   looks = iota
-	maybe         // it may have an archive in it, or be encrypted
-	archive       // it begins or ends like one
+	maybe         // a program or document: it may have an archive in it, or be encrypted
+	behind        // it ends like a zip
+	archive       // it begins like an archive
 )
 
 // looks says what the content that was read looks like.
 func (w *watch) looks() looks {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.known:
+	if w.known {
 		return w.is
-	case w.end >= 0 && w.size-w.end <= maxEOCD:
-		return archive
 	}
-	return sniff(w.head)
+	l := sniff(w.head)
+	if l != archive && w.end >= 0 && w.size-w.end <= maxEOCD {
+		return behind
+	}
+	return l
 }
 
 // watched is one reader of a sample.
@@ -167,7 +169,7 @@ func sniffFile(s Sample) looks {
 		}
 	}
 	if bytes.Contains(buf[:n], eocd) {
-		return archive
+		return behind
 	}
 	return l
 }

@@ -78,6 +78,21 @@ func padded(w io.Writer, n, part int64, packed bool) error {
 	return z.Close()
 }
 
+// bulky writes a small zip whose only member is a zip of more than n bytes with
+// EICAR in it.
+func bulky(w io.Writer, n int64) error {
+	z := zip.NewWriter(w)
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
+	out, err := z.CreateHeader(&zip.FileHeader{Name: "large.zip", Method: zip.Deflate})
+	if err != nil {
+		return err
+	}
+	if err := padded(out, n, n, false); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
 // padding adds a member of size zeros. Deflated blocks of zeros may be repeated
 // as they are, which is much faster than deflating them again.
 func padding(z *zip.Writer, name string, size int64, packed bool) error {
@@ -196,6 +211,14 @@ func encryptedZip(w io.Writer) error {
 		return err
 	}
 	return z.Close()
+}
+
+// hiddenZip writes encryptedZip as programs that unpack themselves carry it.
+func hiddenZip(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "MZ%0510x", rand.Uint64()); err != nil {
+		return err
+	}
+	return encryptedZip(w)
 }
 
 // zipCrypto is the traditional cipher of PKWARE, APPNOTE 6.1.5.

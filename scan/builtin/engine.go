@@ -45,7 +45,8 @@ const version = "1"
 // standard wants it at the start of a file of at most 128 bytes; we report it
 // anywhere, for it has no business in other content.
 func eicar() []byte {
-	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}` + `$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`)
+	// Not by +, which the compiler would join in the program itself.
+	return append([]byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}`), `$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`...)
 }
 
 // Engine is the builtin engine.
@@ -99,7 +100,7 @@ func (e *Engine) Probe(ctx context.Context) (scan.Health, error) {
 	l, broken := e.defs.state()
 	h := scan.Health{Ready: true, Version: "builtin " + version, Definitions: l.definitions(), DefinedAt: l.newest,
 		Detail: broken, Limits: e.opts.Limits}
-	h.Limits.Encrypted = true
+	h.Limits.Encrypted, h.Limits.Exceeded = true, true
 	return h, ctx.Err()
 }
 

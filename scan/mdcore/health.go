@@ -150,6 +150,7 @@ func (e *Engine) Probe(ctx context.Context) (scan.Health, error) {
 	if h.Ready && id.engines == 0 {
 		h.Ready, h.Detail = false, "no anti-malware engine is active"
 	}
+	h.Limits.Exceeded = true // Core has verdicts for each: 9, 13, 14, 16, 60
 	e.limits(ctx, &h)
 	return h, ctx.Err()
 }
