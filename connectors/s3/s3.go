@@ -108,6 +108,9 @@ func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
 func open(ctx context.Context, u connectors.Unit, lim limits) (*Driver, error) {
 	opt, err := parseOptions(u)
 	if err != nil {
+		if fault.KindOf(err) != fault.Other {
+			return nil, err
+		}
 		return nil, fault.New(fault.Invalid, "s3.Open", u.Name, err)
 	}
 	d, err := newDriver(ctx, opt, lim)

@@ -10,7 +10,7 @@ import (
 
 // maxSmallBody bounds, in bytes, a reply that is not content: a page of 1,000
 // keys of 1,024 bytes, escaped, is below 5 MiB.
-const maxSmallBody = 32 << 20
+const maxSmallBody = 16 << 20
 
 // newTransport returns a transport for many small requests to one host.
 func newTransport() *http.Transport {
@@ -22,9 +22,8 @@ func newTransport() *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
-		ResponseHeaderTimeout: 0, // calls have limits of their own
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        32 << 10,
+		ResponseHeaderTimeout: 0,       // calls have limits of their own
+		ReadBufferSize:        8 << 10, // a small object with its headers; larger reads go past it
 		// What is stored compressed is content: it must arrive as it is.
 		DisableCompression: true,
 	}

@@ -29,7 +29,7 @@ func Versitygw(t testing.TB) S3 {
 	root, versions := t.TempDir(), t.TempDir()
 	port := FreePort(t)
 	srv := newS3(port)
-	cmd := exec.Command(Binary(t, "versitygw"), "--port", loopback(port), "--health", "/health", "--region", srv.Region,
+	cmd := exec.Command(Binary(t, "versitygw"), "--port", loopback(port), "--health", "/health", "--quiet", "--keep-alive", "--region", srv.Region,
 		"posix", "--versioning-dir", versions, root)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+srv.AccessKey, "ROOT_SECRET_KEY="+srv.SecretKey)
 	start(t, cmd, answersHTTP(srv.Endpoint+"/health"))
