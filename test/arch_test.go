@@ -64,8 +64,11 @@ var mayImportBelow = map[string][]string{
 // tables are the folders that name all their siblings.
 var tables = []string{"connectors/all", "scan/all"}
 
-// helpers, and what lies below them, are for tests alone.
-var helpers = []string{"test/servers", "connectors/connectortest", "scan/scantest"}
+// helper reports whether a package is for tests alone: the real servers, and
+// what is named so (connectortest, scantest).
+func helper(dir string) bool {
+	return dir == "test/servers" || strings.HasPrefix(dir, "test/servers/") || strings.HasSuffix(dir, "test") && dir != "test"
+}
 
 // A source is one Go file.
 type source struct {
@@ -142,10 +145,6 @@ func walk(t *testing.T, each func(name string, data []byte)) {
 }
 
 func top(dir string) string { t, _, _ := strings.Cut(dir, "/"); return t }
-
-func helper(dir string) bool {
-	return slices.ContainsFunc(helpers, func(h string) bool { return dir == h || strings.HasPrefix(dir, h+"/") })
-}
 
 // allowed reports whether a package may import another, and if not, why.
 func allowed(from, to string, test bool) (string, bool) {
@@ -281,7 +280,7 @@ func TestEicarIsNowhereWhole(t *testing.T) {
 		}
 	})
 	for _, s := range sources(t) {
-		if s.test || slices.ContainsFunc(helpers, func(h string) bool { return strings.HasPrefix(s.dir, h) }) {
+		if s.test || helper(s.dir) {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
