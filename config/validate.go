@@ -17,7 +17,8 @@ const maxName = 64
 // configured.
 const Default = "default"
 
-// Quarantine is the name of the unit that holds what was put away.
+// Quarantine is the name of the unit that holds what was put away, and of the
+// workflow that puts away what is blocked, which exists without being configured.
 const Quarantine = "quarantine"
 
 // Validate checks what the parts of a configuration say of each other. Load
@@ -193,7 +194,7 @@ func (c *Config) origin(path string, o Origin) {
 }
 
 func (v *validator) units() {
-	workflows := []string{Default}
+	workflows := []string{Default, Quarantine}
 	for _, w := range v.c.Workflows {
 		workflows = append(workflows, w.Name)
 	}

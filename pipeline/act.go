@@ -81,6 +81,7 @@ func (p *Pipeline) stillCurrent(ctx context.Context, st *connectors.Storage, e *
 
 // act carries out the plan of an acting entry and ends it.
 func (p *Pipeline) act(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, end ledger.End) error {
+	e.Outcome = ledger.OutcomeDone // an entry that an earlier process began has none yet
 	job := remediation.Job{Entry: e.ID.String(), Unit: u.Name, Key: e.Key, Version: e.Version, Size: e.Size, SHA256: e.SHA256,
 		Verdict: e.Verdict, Plan: e.Plan, Lease: func() time.Time { return p.o.Ledger.Lease(e.Slot) }}
 	if e.Report != nil {

@@ -263,7 +263,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"missing folder", []string{"watch", filepath.Join(dir, "nowhere"), "--once"}, 5, "nowhere"},
 		{"missing target", []string{"scan", filepath.Join(dir, "nowhere")}, 5, "nowhere"},
-		{"unknown engine", []string{"watch", dir, "--once", "--engine", "magic://x"}, 3, "magic"},
+		{"unknown engine", []string{"watch", dir, "--once", "--engine", "magic://x"}, 2, "magic"},
 		{"engine that is not there", []string{"scan", dir, "--engine", "clamd:///nowhere/clamd.sock", "--timeout", "5s"}, 9, ""},
 		{"unknown command", []string{"frobnicate"}, 2, "frobnicate"},
 	} {
