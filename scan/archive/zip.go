@@ -37,12 +37,19 @@ var le = binary.LittleEndian
 // may be, from the last one, which readers take, to the first.
 func endRecords(tail []byte) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		for end := len(tail); ; {
-			i := bytes.LastIndex(tail[:end], []byte("PK\x05\x06"))
-			if i < 0 || plausibleEOCD(tail, i) && !yield(i) {
+		var places []int // forwards, which the processor does itself; most contents have none
+		for off := 0; ; off += 4 {
+			i := bytes.Index(tail[off:], []byte("PK\x05\x06"))
+			if i < 0 {
+				break
+			}
+			off += i
+			places = append(places, off)
+		}
+		for _, i := range slices.Backward(places) {
+			if plausibleEOCD(tail, i) && !yield(i) {
 				return
 			}
-			end = i + 3
 		}
 	}
 }

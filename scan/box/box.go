@@ -56,7 +56,8 @@ type Pool struct {
 	mu     sync.Mutex
 	closed bool
 	idle   []*child
-	ends   sync.WaitGroup // one for each child that lives
+	live   map[*child]struct{}
+	ends   sync.WaitGroup // one for each in live
 }
 
 // Open starts one child, so that what its sandbox is worth is known: see
@@ -71,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	o.Spool = cmp.Or(o.Spool, 1<<30)
 	o.Budget = cmp.Or(o.Budget, 4<<30)
 	p := &Pool{
-		opts: o, log: o.Log,
+		opts: o, log: o.Log, live: map[*child]struct{}{},
 		slots:  semaphore.NewWeighted(int64(o.Size)),
 		memory: semaphore.NewWeighted(memoryFile * int64(o.Size)),
 		disk:   semaphore.NewWeighted(o.Budget),
@@ -100,15 +101,20 @@ func (p *Pool) Status() Status { return p.status }
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	idle := p.idle
-	p.idle = nil
-	p.mu.Unlock()
-	for _, c := range idle {
-		c.end()
+	for _, c := range p.idle {
+		c.timer.Stop()
 	}
+	p.idle = nil
+	for c := range p.live {
+		c.kill()
+	}
+	p.mu.Unlock()
 	p.ends.Wait()
 	return nil
 }
+
+// errClosed is for work that finds the pool closed.
+var errClosed = fault.New(fault.Unavailable, "box.Pool", "", os.ErrClosed)
 
 // Ask is what to look for in the members of an archive.
 type Ask struct {

@@ -511,6 +511,28 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// TestCloseAtWork: Close does not wait for what may take minutes.
+func TestCloseAtWork(t *testing.T) {
+	p := open(t, Options{Size: 1})
+	f := file(t, []byte("HANG\n"))
+	done := make(chan error)
+	go func() {
+		_, err := p.Inspect(context.Background(), f, 5, scan.Limits{}, Ask{})
+		done <- err
+	}()
+	for end := time.Now().Add(10 * time.Second); children(p) > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	began := time.Now()
+	p.Close()
+	if err := <-done; !fault.Is(err, fault.Unavailable) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 func children(p *Pool) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

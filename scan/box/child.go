@@ -84,24 +84,10 @@ func (p *Pool) start(ctx context.Context) (*child, error) {
 		ExtraFiles:  []*os.File{theirs, spool}, // fdConn, fdSpool
 		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		ours.Close()
-		return nil, fault.New(fault.Unavailable, "box.start", "", os.ErrClosed)
-	}
-	p.ends.Add(1)
-	p.mu.Unlock()
-	if err := c.cmd.Start(); err != nil {
-		p.ends.Done()
+	if err := p.launch(c); err != nil {
 		ours.Close()
 		return fail(err)
 	}
-	go func() {
-		defer p.ends.Done()
-		_ = c.cmd.Wait()
-		close(c.gone)
-	}()
 	stop := context.AfterFunc(ctx, c.kill)
 	defer stop()
 	_ = ours.SetReadDeadline(time.Now().Add(startTimeout))
@@ -120,12 +106,41 @@ func (p *Pool) start(ctx context.Context) (*child, error) {
 	return c, nil
 }
 
+// launch starts c's process, which from then on is among the living until it was
+// waited for.
+func (p *Pool) launch(c *child) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errClosed
+	}
+	if err := c.cmd.Start(); err != nil {
+		return err
+	}
+	p.live[c] = struct{}{}
+	p.ends.Go(func() {
+		_ = c.cmd.Wait()
+		c.conn.Close()
+		close(c.gone)
+		p.mu.Lock()
+		delete(p.live, c)
+		p.mu.Unlock()
+	})
+	return nil
+}
+
+// isClosed reports whether Close was called.
+func (p *Pool) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
 // kill ends the process at once; whoever waits for its answer gets an error.
 func (c *child) kill() { _ = c.cmd.Process.Kill() }
 
 // end ends the process and waits for that.
 func (c *child) end() {
-	c.conn.Close()
 	c.kill()
 	<-c.gone
 }
@@ -149,6 +164,8 @@ func (c *child) ask(ctx context.Context, f *os.File, req request, ask Ask) (Resu
 	switch {
 	case ctx.Err() != nil:
 		return res, ctx.Err()
+	case c.pool.isClosed():
+		return res, errClosed
 	case limit.Err() != nil || ws.Signaled() && ws.Signal() == syscall.SIGXCPU:
 		return res, &fault.Error{Op: "box.Inspect", Kind: fault.Invalid, Reason: string(scan.Timeout), Err: err}
 	}

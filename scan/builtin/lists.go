@@ -3,14 +3,17 @@ package builtin
 import (
 	"bufio"
 	"bytes"
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +31,41 @@ const (
 // listName is the threat of a hash that the list gives no name.
 const listName = "Hash-List"
 
-// A row is a digest and where its meaning is.
-type row[D comparable] struct {
-	sum  D
-	mean uint32
+// A table is a sorted set of digests of one length, each followed by the number
+// of its meaning. It is flat, for lists are long and memory is not.
+type table struct {
+	width int // of a digest
+	rows  []byte
+	spare [sha256.Size + 4]byte // for Swap
+}
+
+func (t *table) row(i int) []byte   { return t.rows[i*(t.width+4):][:t.width+4] }
+func (t *table) Len() int           { return len(t.rows) / (t.width + 4) }
+func (t *table) Less(i, j int) bool { return bytes.Compare(t.row(i), t.row(j)) < 0 }
+func (t *table) Swap(i, j int) {
+	n := copy(t.spare[:], t.row(i))
+	copy(t.row(i), t.row(j))
+	copy(t.row(j), t.spare[:n])
+}
+
+func (t *table) add(sum []byte, mean uint32) {
+	t.rows = binary.BigEndian.AppendUint32(append(t.rows, sum...), mean)
+}
+
+// find returns what sum means for a content of the given size. One digest may
+// be listed with several sizes.
+func (t *table) find(sum []byte, size int64, means []meaning) (string, bool) {
+	n := t.Len()
+	for i := sort.Search(n, func(i int) bool { return bytes.Compare(t.row(i)[:t.width], sum) >= 0 }); i < n; i++ {
+		r := t.row(i)
+		if !bytes.Equal(r[:t.width], sum) {
+			break
+		}
+		if m := &means[binary.BigEndian.Uint32(r[t.width:])]; m.size < 0 || m.size == size {
+			return m.name, true
+		}
+	}
+	return "", false
 }
 
 // A meaning is what a digest stands for. Rows share it where they can.
@@ -43,23 +77,29 @@ type meaning struct {
 // lists are the hash lists as of one moment; they do not change. A SHA-256
 // takes 36 bytes, and its name what it needs unless another row has it too.
 type lists struct {
-	md5    []row[[16]byte]
-	sha1   []row[[20]byte]
-	sha256 []row[[32]byte]
-	means  []meaning
-	id     string    // of all content
-	newest time.Time // change time of the newest file
+	md5, sha1, sha256 table
+	means             []meaning
+	id                string    // of all content
+	newest            time.Time // change time of the newest file
 }
 
+func newLists() *lists {
+	return &lists{md5: table{width: md5.Size}, sha1: table{width: sha1.Size}, sha256: table{width: sha256.Size}}
+}
+
+// size returns the number of digests.
+func (l *lists) size() int { return l.md5.Len() + l.sha1.Len() + l.sha256.Len() }
+
+// digests returns those that a content must have computed to be looked up.
 func (l *lists) digests() archive.Digests {
 	var d archive.Digests
-	if len(l.md5) > 0 {
+	if l.md5.Len() > 0 {
 		d |= archive.MD5
 	}
-	if len(l.sha1) > 0 {
+	if l.sha1.Len() > 0 {
 		d |= archive.SHA1
 	}
-	if len(l.sha256) > 0 {
+	if l.sha256.Len() > 0 {
 		d |= archive.SHA256
 	}
 	return d
@@ -69,32 +109,17 @@ func (l *lists) digests() archive.Digests {
 // listed.
 func (l *lists) match(s *archive.Sums, size int64) (string, bool) {
 	if s.Has&archive.SHA256 != 0 {
-		if name, ok := find(l.sha256, s.SHA256[:], l.means, size, sum32); ok {
+		if name, ok := l.sha256.find(s.SHA256[:], size, l.means); ok {
 			return name, true
 		}
 	}
 	if s.Has&archive.SHA1 != 0 {
-		if name, ok := find(l.sha1, s.SHA1[:], l.means, size, sum20); ok {
+		if name, ok := l.sha1.find(s.SHA1[:], size, l.means); ok {
 			return name, true
 		}
 	}
 	if s.Has&archive.MD5 != 0 {
-		return find(l.md5, s.MD5[:], l.means, size, sum16)
-	}
-	return "", false
-}
-
-func sum16(r *row[[16]byte]) []byte { return r.sum[:] }
-func sum20(r *row[[20]byte]) []byte { return r.sum[:] }
-func sum32(r *row[[32]byte]) []byte { return r.sum[:] }
-
-// find searches sorted rows. One digest may be listed with several sizes.
-func find[D comparable](rows []row[D], sum []byte, means []meaning, size int64, of func(*row[D]) []byte) (string, bool) {
-	i, _ := slices.BinarySearchFunc(rows, sum, func(r row[D], sum []byte) int { return bytes.Compare(of(&r), sum) })
-	for ; i < len(rows) && bytes.Equal(of(&rows[i]), sum); i++ {
-		if m := &means[rows[i].mean]; m.size < 0 || m.size == size {
-			return m.name, true
-		}
+		return l.md5.find(s.MD5[:], size, l.means)
 	}
 	return "", false
 }
@@ -160,7 +185,7 @@ func kindOf(err error) fault.Kind {
 
 // read reads all files, or none: its error names file and line.
 func read(files []stamp) (*lists, error) {
-	l := &lists{}
+	l := newLists()
 	known := map[meaning]uint32{}
 	sum := sha256.New()
 	for _, f := range files {
@@ -174,17 +199,13 @@ func read(files []stamp) (*lists, error) {
 			l.newest = f.mtime
 		}
 	}
-	sortRows(l.md5, sum16)
-	sortRows(l.sha1, sum20)
-	sortRows(l.sha256, sum32)
+	for _, t := range [...]*table{&l.md5, &l.sha1, &l.sha256} {
+		sort.Sort(t)
+	}
 	if len(files) > 0 {
 		l.id = hex.EncodeToString(sum.Sum(nil)[:8])
 	}
 	return l, nil
-}
-
-func sortRows[D comparable](rows []row[D], of func(*row[D]) []byte) {
-	slices.SortStableFunc(rows, func(a, b row[D]) int { return bytes.Compare(of(&a), of(&b)) })
 }
 
 func (l *lists) readFile(path string, sum io.Writer, known map[meaning]uint32) error {
@@ -198,7 +219,7 @@ func (l *lists) readFile(path string, sum io.Writer, known map[meaning]uint32) e
 	n := 0
 	for sc.Scan() {
 		n++
-		if err := l.line(strings.TrimSpace(sc.Text()), known); err != nil {
+		if err := l.line(string(bytes.TrimSpace(sc.Bytes())), known); err != nil {
 			return fault.New(fault.Invalid, "builtin.lists", fmt.Sprintf("%s:%d", path, n), err)
 		}
 	}
@@ -238,23 +259,28 @@ func (l *lists) line(s string, known map[meaning]uint32) error {
 	if name := strings.TrimPrefix(strings.TrimSpace(rest), "*"); name != "" {
 		m.name = printable(name)
 	}
-	raw, err := hex.DecodeString(digest)
+	var room [64]byte
+	if len(digest) > 2*len(room) {
+		return fmt.Errorf("no digest: %.20q", digest)
+	}
+	n, err := hex.Decode(room[:], []byte(digest))
 	if err != nil {
 		return fmt.Errorf("no digest: %.20q", digest)
 	}
+	raw := room[:n]
 	i, ok := known[m]
 	if !ok {
 		i = uint32(len(l.means))
 		known[m] = i
 		l.means = append(l.means, m)
 	}
-	switch len(raw) {
-	case 16:
-		l.md5 = append(l.md5, row[[16]byte]{[16]byte(raw), i})
-	case 20:
-		l.sha1 = append(l.sha1, row[[20]byte]{[20]byte(raw), i})
-	case 32:
-		l.sha256 = append(l.sha256, row[[32]byte]{[32]byte(raw), i})
+	switch n {
+	case md5.Size:
+		l.md5.add(raw, i)
+	case sha1.Size:
+		l.sha1.add(raw, i)
+	case sha256.Size:
+		l.sha256.add(raw, i)
 	default:
 		return fmt.Errorf("no MD5, SHA-1 or SHA-256: %d digits", len(digest))
 	}

@@ -79,5 +79,5 @@ func (w *watched) refresh(log *slog.Logger) {
 		return
 	}
 	w.cur, w.files, w.broken = l, files, ""
-	log.Info("hash lists read", "definitions", l.definitions(), "hashes", len(l.md5)+len(l.sha1)+len(l.sha256))
+	log.Info("hash lists read", "definitions", l.definitions(), "hashes", l.size())
 }
