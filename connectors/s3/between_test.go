@@ -61,6 +61,7 @@ func once(method, query string, f func()) func(*http.Response) error {
 // TestReplacedWhileTagging: the object is replaced between what Tag read and
 // what it wrote; the new object must not keep what speaks of the old one.
 func TestReplacedWhileTagging(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		real := p.open(t)
 		p.put(t, "key", []byte("old"))
@@ -85,6 +86,7 @@ func TestReplacedWhileTagging(t *testing.T) {
 
 // TestTagsOverwritten: someone else replaces the tags just after we wrote ours.
 func TestTagsOverwritten(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		real := p.open(t)
 		p.put(t, "key", []byte("content"))
@@ -109,6 +111,7 @@ func TestTagsOverwritten(t *testing.T) {
 
 // TestReplacedBeforeDelete: the object is replaced after the HEAD of a removal.
 func TestReplacedBeforeDelete(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, servers.Versitygw(t), false)
 	p.put(t, "key", []byte("old"))
 	info, err := p.open(t).Stat(t.Context(), object.Ref{Key: "key"})
@@ -148,6 +151,7 @@ func (c *cut) Read(p []byte) (int, error) {
 // TestBrokenReadIsResumed: a body that breaks off is Unavailable, never an end;
 // the storage reads on where it broke, and only the same content.
 func TestBrokenReadIsResumed(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		content := bytes.Repeat([]byte("0123456789"), 50_000)
 		p.put(t, "key", content)
@@ -196,6 +200,7 @@ func (s stuck) Read([]byte) (int, error) {
 
 // TestStalledReadEnds: a server that goes silent holds nobody for ever.
 func TestStalledReadEnds(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, servers.Versitygw(t), false)
 	p.put(t, "key", bytes.Repeat([]byte("x"), 1<<20))
 	end := make(chan struct{})
@@ -218,6 +223,7 @@ func TestStalledReadEnds(t *testing.T) {
 
 // TestKeysTheServerCannotSpell: what the server cannot spell is a gap, not a loss.
 func TestKeysTheServerCannotSpell(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, servers.Versitygw(t), false)
 	p.put(t, "a", nil)
 	p.put(t, "bad/x\x01y", []byte("hidden"))

@@ -94,6 +94,7 @@ func refusedByMinIO(key string) bool {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	all := connectors.Caps{Put: true, Copy: true, Remove: true, Tag: true, ReadIsVersion: true, FencedRemove: true, FencedPut: true, FencedCopy: true, Ordered: true, TagsKeepVersion: true}
 	for _, server := range []struct {
 		name    string
@@ -105,6 +106,7 @@ func TestContract(t *testing.T) {
 		{"minio", servers.MinIO, refusedByMinIO, false},
 	} {
 		t.Run(server.name, func(t *testing.T) {
+			t.Parallel()
 			srv := server.start(t)
 			for _, versioned := range []bool{false, true} {
 				wants := all

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +28,7 @@ import (
 func onServers(t *testing.T, f func(t *testing.T, p place)) {
 	for name, start := range map[string]func(testing.TB) servers.S3{"versitygw": servers.Versitygw, "minio": servers.MinIO} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := start(t)
 			for _, versioned := range []bool{false, true} {
 				t.Run(fmt.Sprintf("versioned=%v", versioned), func(t *testing.T) { f(t, newPlace(t, srv, versioned)) })
@@ -54,6 +52,7 @@ func read(ctx context.Context, d connectors.Driver, ref object.Ref, offset int64
 }
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		for name, c := range map[string]struct {
 			change func(*connectors.Unit)
@@ -80,6 +79,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestLongestKeyAndPages(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		lim := defaultLimits
 		lim.list = 3
@@ -122,6 +122,7 @@ func TestLongestKeyAndPages(t *testing.T) {
 // TestReplacedDuringRead: what was opened is read whole, or the resumed read
 // says that it changed. It never continues with another content.
 func TestReplacedDuringRead(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		d := p.open(t)
 		old, now := bytes.Repeat([]byte("o"), 8<<20), bytes.Repeat([]byte("n"), 8<<20)
@@ -153,6 +154,7 @@ func TestReplacedDuringRead(t *testing.T) {
 }
 
 func TestPutInParts(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		lim := defaultLimits
 		lim.whole, lim.part = 1<<20, minPart
@@ -209,6 +211,7 @@ type errReader struct{ err error }
 func (e errReader) Read([]byte) (int, error) { return 0, e.err }
 
 func TestCopyKeepsEverything(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		for _, how := range []string{"unknown", "probed", "whole"} {
 			d := p.open(t)
@@ -268,6 +271,7 @@ func TestCopyKeepsEverything(t *testing.T) {
 // TestCreatedWhileCopying: of many who create one key at once by copies and
 // puts, one wins, though both servers ignore the precondition on CopyObject.
 func TestCreatedWhileCopying(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		d := p.open(t)
 		p.put(t, "src", []byte("the source"))
@@ -307,6 +311,7 @@ func TestCreatedWhileCopying(t *testing.T) {
 }
 
 func TestForeignTagsAreKept(t *testing.T) {
+	t.Parallel()
 	onServers(t, func(t *testing.T, p place) {
 		d := p.open(t)
 		p.put(t, "key", []byte("content"))
@@ -338,134 +343,10 @@ func TestForeignTagsAreKept(t *testing.T) {
 	})
 }
 
-func trials() int {
-	if n, err := strconv.Atoi(os.Getenv("LANDWAITER_TRIALS")); err == nil && n > 0 {
-		return n
-	}
-	return 1000
-}
-
-// TestAdversary replaces objects between what we saw and what we do, or while
-// we do it: no act may touch a content that was not seen. The content names
-// itself, so that what happened can be told afterwards.
-//
-// A gateway over files looks at a precondition and deletes in two steps,
-// without a lock: a replacement that falls between them is deleted. What such a
-// server does so is counted apart, for it is beyond us.
-func TestAdversary(t *testing.T) {
-	for _, c := range []struct {
-		name      string
-		start     func(testing.TB) servers.S3
-		versioned bool
-		share     int // of the trials
-		atomic    bool
-	}{
-		{"versitygw", servers.Versitygw, false, 2, false},
-		{"versitygw, versioned", servers.Versitygw, true, 4, false},
-		{"minio, versioned", servers.MinIO, true, 4, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			p := newPlace(t, c.start(t), c.versioned)
-			d := p.open(t)
-			if caps, err := d.Probe(t.Context(), ".probe/"); err != nil || !caps.FencedRemove {
-				t.Fatalf("%+v, %v", caps, err)
-			}
-			seed := uint64(time.Now().UnixNano())
-			n := trials() / c.share
-			var mu sync.Mutex
-			counts := map[string]int{}
-			violations, gaps := 0, 0
-			work := make(chan int)
-			var wg sync.WaitGroup
-			for w := range 8 {
-				wg.Go(func() {
-					rnd := rand.New(rand.NewPCG(seed, uint64(w)))
-					for i := range work {
-						what, beside, bad := p.trial(t, d, rnd, i)
-						mu.Lock()
-						counts[what]++
-						switch {
-						case bad != "" && beside && strings.HasPrefix(what, "remove") && !c.atomic:
-							gaps++
-						case bad != "":
-							violations++
-							t.Errorf("case %d (%s, beside=%v): %s", i, what, beside, bad)
-						}
-						mu.Unlock()
-					}
-				})
-			}
-			for i := range n {
-				work <- i
-			}
-			close(work)
-			wg.Wait()
-			t.Logf("cases=%d violations=%d seed=%d gaps_of_the_server=%d %v", n, violations, seed, gaps, counts)
-		})
-	}
-}
-
-// trial is one race of an act of ours against a replacement by a stranger. It
-// says how it went, whether the replacement came beside our act, not before it,
-// and what was wrong.
-func (p place) trial(t *testing.T, d *Driver, rnd *rand.Rand, i int) (what string, beside bool, bad string) {
-	ctx, key := t.Context(), fmt.Sprintf("adv/%d", i)
-	seen, other := fmt.Appendf(nil, "seen %d", i), fmt.Appendf(nil, "other content %d", i)
-	p.put(t, key, seen)
-	info, err := d.Stat(ctx, object.Ref{Key: key})
-	if err != nil {
-		return "stat", false, err.Error()
-	}
-	ref := object.Ref{Key: key, Version: info.Version}
-	act := []string{"remove", "copy", "tag"}[rnd.IntN(3)]
-	done := make(chan struct{})
-	if beside = rnd.IntN(2) == 0; beside {
-		pause := time.Duration(rnd.IntN(1500)) * time.Microsecond
-		go func() {
-			defer close(done)
-			time.Sleep(pause) // the race itself, not a wait for something
-			p.put(t, key, other)
-		}()
-	} else {
-		p.put(t, key, other)
-		close(done)
-	}
-	switch act {
-	case "remove":
-		_, err = d.Remove(ctx, ref, connectors.Fence{})
-	case "copy":
-		_, err = d.Copy(ctx, ref, key+".copy", connectors.PutOptions{})
-	case "tag":
-		_, err = d.Tag(ctx, ref, map[string]string{"lw": fmt.Sprint(i)})
-	}
-	<-done
-	what = act + " ok"
-	if err != nil {
-		if what = act + " refused"; !fault.Is(err, fault.Changed, fault.NotFound, fault.Unavailable) {
-			return what, beside, err.Error()
-		}
-	}
-	now, nerr := read(ctx, d, object.Ref{Key: key}, 0)
-	if nerr != nil || !bytes.Equal(now, other) {
-		return what, beside, fmt.Sprintf("the stranger's content is %q, %v", now, nerr)
-	}
-	switch act {
-	case "copy":
-		got, cerr := read(ctx, d, object.Ref{Key: key + ".copy"}, 0)
-		if err == nil && (cerr != nil || !bytes.Equal(got, seen)) || err != nil && cerr == nil {
-			return what, beside, fmt.Sprintf("the copy is %q, %v", got, cerr)
-		}
-	case "tag":
-		if tags, terr := d.Tags(ctx, object.Ref{Key: key}); terr != nil || len(tags) != 0 {
-			return what, beside, fmt.Sprintf("the stranger's object has our tags %v, %v", tags, terr)
-		}
-	}
-	return what, beside, ""
-}
-
 // TestIgnoredFence: a server that ignores If-Match on DELETE is found out, and
 // removals are refused, unless the unit allows them.
 func TestIgnoredFence(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, servers.MinIO(t), false)
 	u := p.unit()
 	d, err := Open(t.Context(), u)
@@ -503,6 +384,7 @@ func TestIgnoredFence(t *testing.T) {
 // TestVersionsComeAndGo covers buckets whose versioning is turned on late and
 // suspended again, so that objects without a version id lie among others.
 func TestVersionsComeAndGo(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(testing.TB) servers.S3{"versitygw": servers.Versitygw, "minio": servers.MinIO} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, start(t), false)
@@ -586,8 +468,10 @@ func (p place) versioning(t *testing.T, s types.BucketVersioningStatus) {
 // TestObjectLock: what a lock holds is hidden by a marker, and the outcome says
 // that its bytes remain.
 func TestObjectLock(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(testing.TB) servers.S3{"versitygw": servers.Versitygw, "minio": servers.MinIO} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := start(t)
 			p := place{srv: srv, bucket: "locked", prefix: "in box/"}
 			if _, err := srv.Client().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &p.bucket, ObjectLockEnabledForBucket: aws.Bool(true)}); err != nil {
