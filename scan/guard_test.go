@@ -229,7 +229,12 @@ func TestSniff(t *testing.T) {
 		{"program", []byte("MZ abc"), maybe},
 		{"iso", append(make([]byte, 0x8001), "CD001"...), archive},
 		{"zeros", make([]byte, 2000), plain},
-		{"lha", []byte("!!-lh5-"), archive},
+		{"lha", append([]byte("!!-lh5-"), make([]byte, 20)...), archive},
+		{"compress", append([]byte{0x1f, 0x9d, 0x90}, make([]byte, 20)...), archive},
+		{"not compress", append([]byte{0x1f, 0x9d, 0xff}, make([]byte, 20)...), plain},
+		{"arj", append([]byte{0x60, 0xea, 0x22, 0}, make([]byte, 20)...), archive},
+		{"cpio", append([]byte{0xc7, 0x71}, bytes.Repeat([]byte{5, 0}, 10)...), archive},
+		{"cpio, other end", append([]byte{0x71, 0xc7}, bytes.Repeat([]byte{0, 5}, 10)...), archive},
 	} {
 		if got := sniffFile(file(t, c.content)); got != c.want {
 			t.Errorf("%s: as a file %v", c.name, got)

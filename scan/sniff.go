@@ -3,6 +3,7 @@ package scan
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
@@ -183,14 +184,13 @@ var magics = [...]struct {
 	sig string
 }{
 	{0, "PK\x03\x04"}, {0, "PK\x05\x06"}, {0, "PK\x07\x08"}, {0, "PK00PK"}, // zip; empty, in parts
-	{0, "\x1f\x8b"}, {0, "\x1f\x9d"}, {0, "\x1f\xa0"}, // gzip, compress
-	{0, "BZh"}, {0, "\xfd7zXZ\x00"}, {0, "7z\xbc\xaf\x27\x1c"}, {0, "LZIP"}, {0, "\x5d\x00\x00"}, // bzip2 to lzma
-	{0, "\x28\xb5\x2f\xfd"}, {1, "\x2a\x4d\x18"}, {0, "\x04\x22\x4d\x18"}, {0, "\x02\x21\x4c\x18"}, // zstd, lz4
+	{0, "\x1f\x8b\x08"}, {0, "BZh"}, {0, "\xfd7zXZ\x00"}, {0, "7z\xbc\xaf\x27\x1c"}, {0, "LZIP"}, {0, "\x5d\x00\x00"}, // bzip2 to lzma
+	{0, "\x28\xb5\x2f\xfd"}, {0, "\x04\x22\x4d\x18"}, {0, "\x02\x21\x4c\x18"}, // zstd, lz4
 	{0, "\x89LZO"}, {0, "\xff\x06\x00\x00sNaPpY"},
-	{0, "Rar!\x1a\x07"}, {0, "RE\x7e\x5e"}, {0, "\x60\xea"}, {7, "**ACE**"}, {20, "\xdc\xa7\xc4\xfd"}, {2, "-l"}, // rar, arj, zoo, lha
+	{0, "Rar!\x1a\x07"}, {0, "RE\x7e\x5e"}, {7, "**ACE**"}, {20, "\xdc\xa7\xc4\xfd"}, // rar, ace, zoo
 	{0, "MSCF"}, {0, "ISc("}, {0, "SZDD\x88\xf0"}, {0, "KWAJ\x88\xf0"}, {0, "ITSF"}, {0, "MSWIM"}, // Microsoft's
 	{0, "xar!"}, {0, "SIT!"}, {0, "StuffIt"}, {0, "ALZ\x01"}, {0, "EGGA"},
-	{0, "!<arch>\n"}, {0, "070701"}, {0, "070702"}, {0, "070707"}, {0, "\xc7\x71"}, {0, "\x71\xc7"}, // ar, cpio
+	{0, "!<arch>\n"}, {0, "070701"}, {0, "070702"}, {0, "070707"}, // ar, cpio
 	{257, "ustar"}, {0, "\xed\xab\xee\xdb"}, // tar, rpm
 	{0, "hsqs"}, {0, "sqsh"}, {0, "vhdxfile"}, {0, "conectix"}, {0, "KDMV"}, {0, "QFI\xfb"}, // disks
 	{0x8001, "CD001"}, {0x8001, "BEA01"}, {0x8801, "CD001"}, {0x9001, "CD001"},
@@ -208,7 +208,7 @@ func sniff(head []byte) looks {
 			return archive
 		}
 	}
-	if isOldTar(head) {
+	if isShort(head) || isOldTar(head) {
 		return archive
 	}
 	for _, sig := range hosts {
@@ -217,6 +217,33 @@ func sniff(head []byte) looks {
 		}
 	}
 	return plain
+}
+
+// isShort recognises formats whose magic is so short that random content would
+// often have it, by what else must be right in their heads.
+func isShort(p []byte) bool {
+	if len(p) < 22 {
+		return false
+	}
+	le := binary.LittleEndian
+	switch {
+	case p[0] == 0x1f && p[1] == 0x9d: // compress: flags and bits of a code
+		return p[2]&0x60 == 0 && p[2]&0x1f >= 9 && p[2]&0x1f <= 16
+	case p[0] == 0x60 && p[1] == 0xea: // arj: size of the head
+		n := le.Uint16(p[2:])
+		return n >= 30 && n <= 2600
+	case p[2] == '-' && p[3] == 'l' && p[6] == '-': // lha
+		return true
+	case p[0]&0xf0 == 0x50 && p[1] == 0x2a && p[2] == 0x4d && p[3] == 0x18: // zstd and lz4: a frame to skip
+		return true
+	case p[0] == 0xc7 && p[1] == 0x71: // cpio of old: size of the name
+		n := le.Uint16(p[20:])
+		return n > 0 && n <= 4096
+	case p[0] == 0x71 && p[1] == 0xc7:
+		n := binary.BigEndian.Uint16(p[20:])
+		return n > 0 && n <= 4096
+	}
+	return false
 }
 
 // isOldTar recognises a tar header without a magic by its checksum.

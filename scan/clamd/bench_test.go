@@ -3,6 +3,7 @@ package clamd_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,9 +17,9 @@ import (
 	"github.com/landwaiter/landwaiter/scan/clamd"
 )
 
-// BenchmarkSmallFiles scans many small local files three ways on one clamd
+// BenchmarkSmallFiles scans many small local files in four ways on one clamd
 // with its cache off, in turn: clamdscan --multiscan --fdpass, Scan from 64
-// goroutines, Submit from one. It reports files/s and CPU (the caller's and
+// goroutines, Submit from one, and that through a pool. It reports files/s and CPU (the caller's and
 // clamd's) of each, and the ratios to clamdscan.
 func BenchmarkSmallFiles(b *testing.B) {
 	const files, size = 10_000, 4 << 10
@@ -26,8 +27,9 @@ func BenchmarkSmallFiles(b *testing.B) {
 	dir := b.TempDir()
 	var paths []string
 	content := make([]byte, size)
+	rnd := rand.NewChaCha8([32]byte{})
 	for i := range files {
-		copy(content, fmt.Sprintf("%d", i))
+		_, _ = rnd.Read(content)
 		path := filepath.Join(dir, fmt.Sprintf("%05d", i))
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			b.Fatal(err)
@@ -38,7 +40,11 @@ func BenchmarkSmallFiles(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer e.Close()
+	pool := scan.NewPool(scan.PoolOptions{Name: "p", Instances: []*scan.Instance{{Name: "clamd", Engine: e}}})
+	defer pool.Close()
+	if !pool.Check(context.Background()) {
+		b.Fatalf("%+v", pool.Status())
+	}
 	ways := []struct {
 		name string
 		run  func() time.Duration // CPU of the caller
@@ -52,6 +58,7 @@ func BenchmarkSmallFiles(b *testing.B) {
 		}},
 		{"scan", func() time.Duration { return own(func() { scanAll(b, e, paths) }) }},
 		{"submit", func() time.Duration { return own(func() { submitAll(b, e, paths) }) }},
+		{"pool", func() time.Duration { return own(func() { submitAll(b, pool, paths) }) }},
 	}
 	wall, cpu := make([]time.Duration, len(ways)), make([]time.Duration, len(ways))
 	b.ResetTimer()
@@ -101,7 +108,7 @@ func scanAll(b *testing.B, e *clamd.Engine, paths []string) {
 	wg.Wait()
 }
 
-func submitAll(b *testing.B, e *clamd.Engine, paths []string) {
+func submitAll(b *testing.B, e scan.Batcher, paths []string) {
 	var wg sync.WaitGroup
 	for _, path := range paths {
 		f, err := os.Open(path)

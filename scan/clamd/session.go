@@ -130,7 +130,7 @@ func (e *Engine) open() (s *session, isNew bool, err error) {
 	if err != nil {
 		return nil, false, e.fault(fault.Unavailable, err)
 	}
-	if _, err := unix.SendmsgN(fd, []byte("zIDSESSION\x00"), nil, nil, unix.MSG_NOSIGNAL); err != nil {
+	if _, err := unix.SendmsgN(fd, []byte("zIDSESSION\x00"), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != nil {
 		return nil, false, errors.Join(e.fault(fault.Unavailable, err), unix.Close(fd))
 	}
 	s = &session{e: e, fd: fd, pending: make(map[uint32]*request), last: time.Now(), reading: true}
@@ -358,21 +358,15 @@ func (e *Engine) timedOut() error {
 }
 
 // dialBlocking returns a connected socket in blocking mode whose reads return
-// EAGAIN after a tick.
+// EAGAIN after a tick. It does not wait for a clamd that accepts nobody.
 func dialBlocking(path string) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, err
 	}
-	dial, wait := unix.NsecToTimeval(int64(dialTimeout)), unix.NsecToTimeval(int64(tick))
-	err = errors.Join(
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &dial), // bounds connect too
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
-	)
-	if err == nil {
-		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		}
+	if err = unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err == nil {
+		wait := unix.NsecToTimeval(int64(tick))
+		err = errors.Join(unix.SetNonblock(fd, false), unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait))
 	}
 	if err != nil {
 		return -1, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
