@@ -25,12 +25,16 @@ const (
 func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (ledger.End, error) {
 	e.Report, e.Plan, e.Error, e.By = nil, nil, "", ""
 	e.Verdict, e.Reason, e.Threat, e.Outcome, e.Decision = scan.None, "", "", "", ""
+	e.SHA256 = nil
 	if e.Cancel {
 		e.Outcome, e.Verdict, e.Reason = ledger.OutcomeCanceled, scan.NotScanned, scan.Canceled
 		return ledger.End{}, nil
 	}
 	if e.Crashes >= p.o.Bounds.Crashes {
 		e.Error = "the process died each time this object was in work"
+		if end, done, err := p.digest(ctx, st, u, e); done || err != nil {
+			return end, err
+		}
 		return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: scan.EngineCrash})
 	}
 	hint := e.Version
@@ -76,7 +80,16 @@ func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit,
 			return p.superseded(ctx, st, u, e)
 		}
 	}
-	return p.judge(ctx, st, u, e, rep)
+	end, err = p.judge(ctx, st, u, e, rep)
+	if err == nil && u.Versions == "all" {
+		// An older version has no place in the inventory.
+		now, serr := st.Stat(ctx, object.Ref{Unit: u.Name, Key: e.Key})
+		if serr != nil && !fault.Is(serr, fault.NotFound) {
+			return end, serr
+		}
+		end.Current = serr == nil && now.Version == e.Version
+	}
+	return end, err
 }
 
 // note writes what a look said into e.
@@ -129,7 +142,7 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 		rd.Close()
 		return nil, info, end, err
 	}
-	return rd, info, ledger.End{Current: true}, nil
+	return rd, info, ledger.End{}, nil
 }
 
 // unfit judges what cannot be opened at all.
@@ -297,6 +310,13 @@ func (p *Pipeline) judge(ctx context.Context, st *connectors.Storage, u *unit, e
 // the workflow names.
 func (p *Pipeline) plan(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, rep scan.Report) (remediation.Plan, error) {
 	w := &u.Workflow
+	if len(e.SHA256) == 0 {
+		// Nobody read its bytes: nothing can be bound to them.
+		if e.Decision == workflow.Blocked && acts(w) && e.Error == "" {
+			e.Error = "nothing is done to an object whose bytes were not read"
+		}
+		return nil, nil
+	}
 	if !w.Tagging.Enabled && e.Decision == workflow.Held || !acts(w) {
 		return nil, nil
 	}
@@ -333,6 +353,24 @@ func (p *Pipeline) plan(ctx context.Context, st *connectors.Storage, u *unit, e 
 		return nil, err
 	}
 	return remediation.NewPlan(in)
+}
+
+// digest reads the current version of e without showing it to an engine, so
+// that something can be done about it. done: e was judged otherwise.
+func (p *Pipeline) digest(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (_ ledger.End, done bool, _ error) {
+	rd, info, end, err := p.open(ctx, st, u, e)
+	if rd == nil {
+		return end, true, err
+	}
+	defer rd.Close()
+	note(e, info)
+	c := &content{st: st, ref: object.Ref{Unit: u.Name, Key: e.Key, Version: info.Version}, size: info.Size}
+	if err := c.complete(ctx); err != nil {
+		end, err = p.unread(ctx, st, u, e, err)
+		return end, true, err
+	}
+	e.SHA256 = c.hash()
+	return end, false, nil
 }
 
 // acts says whether the workflow can change anything at all.

@@ -67,6 +67,9 @@ type Ledger interface {
 	// Row returns the inventory row of a key.
 	Row(ctx context.Context, unit int64, key string) (ledger.Row, bool, error)
 
+	// Versions returns the versions of a key that have an entry.
+	Versions(ctx context.Context, unit int64, key string) (map[string]bool, error)
+
 	// Held returns the aside and temporary names (Step.Aside) of the unit's
 	// unfinished plans, so that listings leave them out.
 	Held(ctx context.Context, unit int64) (map[string]bool, error)

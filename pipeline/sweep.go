@@ -20,6 +20,9 @@ const (
 // SweepStats say what a sweep found.
 type SweepStats struct {
 	Listed, New, Changed, Missing, Gaps int64
+	// Resumed: it began where an earlier one was cut short, so that what changed
+	// before that place meanwhile was not seen.
+	Resumed bool
 	Began                               time.Time
 	Took                                time.Duration
 }
@@ -41,12 +44,17 @@ func (p *Pipeline) sweep(ctx context.Context, u *unit, prefix string) (s SweepSt
 			return s, err
 		}
 	}
+	s.Resumed = start != ""
 	held, err := p.o.Ledger.Held(ctx, u.ID)
 	if err != nil {
 		return s, err
 	}
 	m := &merge{p: p, u: u, st: st, stats: &s, whole: prefix == "", inv: inventory{l: p.o.Ledger, unit: u.ID, prefix: prefix, after: start}}
-	for info, lerr := range st.List(ctx, prefix, start) {
+	list := st.List
+	if u.Versions == "all" {
+		list = st.ListVersions
+	}
+	for info, lerr := range list(ctx, prefix, start) {
 		if lerr != nil {
 			var gap *connectors.Gap
 			if !errors.As(lerr, &gap) {
@@ -61,14 +69,19 @@ func (p *Pipeline) sweep(ctx context.Context, u *unit, prefix string) (s SweepSt
 			continue
 		}
 		s.Listed++
-		if err := m.saw(ctx, info); err != nil {
+		if u.Versions == "all" {
+			err = m.version(ctx, info)
+		} else {
+			err = m.saw(ctx, info)
+		}
+		if err != nil {
 			return s, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return s, err
 	}
-	if err := m.rest(ctx); err != nil {
+	if err := errors.Join(m.older(ctx), m.rest(ctx)); err != nil {
 		return s, err
 	}
 	if m.whole && (start != "" || m.marked) {
@@ -89,6 +102,50 @@ type merge struct {
 	gaps   []string
 	batch  []ledger.Arrival
 	last   string
+	past   []object.Info // versions of one key that are not current, where all are wanted
+}
+
+// maxPast bounds the older versions of one key that are looked up at once.
+const maxPast = 1000
+
+// version takes the next of a listing of all versions: the current one of a key
+// is compared with the inventory, older ones with the entries.
+func (m *merge) version(ctx context.Context, info object.Info) error {
+	if len(m.past) > 0 && (m.past[0].Key != info.Key || len(m.past) >= maxPast) {
+		if err := m.older(ctx); err != nil {
+			return err
+		}
+	}
+	switch {
+	case info.Kind == object.Marker: // no content: a current one leaves its key to be found missing
+	case info.Latest:
+		return m.saw(ctx, info)
+	default:
+		m.past = append(m.past, info)
+	}
+	return nil
+}
+
+// older emits events for the older versions of a key that have no entry yet.
+func (m *merge) older(ctx context.Context) error {
+	if len(m.past) == 0 {
+		return nil
+	}
+	key := m.past[0].Key
+	known, err := m.p.o.Ledger.Versions(ctx, m.u.ID, key)
+	if err != nil {
+		return err
+	}
+	for _, info := range m.past {
+		if !known[info.Version] {
+			m.stats.New++
+			if err := m.add(ctx, m.event(info)); err != nil {
+				return err
+			}
+		}
+	}
+	m.past = m.past[:0]
+	return nil
 }
 
 // saw takes the listing's next object.

@@ -114,7 +114,7 @@ func (p *Pipeline) sweeper(ctx context.Context, u *unit) {
 		stats, err := p.sweep(ctx, u, prefix)
 		u.mu.Lock()
 		u.sweeping--
-		if err == nil && prefix == "" {
+		if err == nil && prefix == "" && !stats.Resumed {
 			u.swept = true
 		}
 		u.mu.Unlock()
@@ -134,7 +134,11 @@ func (p *Pipeline) sweeper(ctx context.Context, u *unit) {
 			p.log.Info("swept", "unit", u.Name, "listed", stats.Listed, "new", stats.New, "changed", stats.Changed,
 				"missing", stats.Missing, "gaps", stats.Gaps, "took", stats.Took.Round(time.Millisecond))
 			retry = time.Second
-			reset(next, every)
+			if stats.Resumed {
+				reset(next, 0)
+			} else {
+				reset(next, every)
+			}
 		}
 	}
 }

@@ -26,11 +26,16 @@ var (
 		cols: "unit:i ikey:b",
 		sql:  "SELECT {ord} i.verdict, i.reason, i.size, i.version FROM inventory i {also} WHERE i.unit = :unit AND i.ikey = :ikey {lock}",
 	}
-	putInventory = &set{
-		cols: "unit:i ikey:b tail:b version:b verdict:i reason:i size:i entry:b",
+	newInventory = &set{
+		cols: "ikey:b unit:i tail:b version:b verdict:i reason:i size:i entry:b",
 		sql: `INSERT INTO inventory (unit, ikey, tail, version, verdict, reason, size, entry)
 			SELECT :unit, :ikey, :tail, :version, :verdict, :reason, :size, :entry {from} WHERE TRUE {order}
-			ON CONFLICT (unit, ikey) DO UPDATE SET version = excluded.version, verdict = excluded.verdict, reason = excluded.reason, size = excluded.size, entry = excluded.entry`,
+			ON CONFLICT (unit, ikey) DO NOTHING {backid}`,
+	}
+	setInventory = &set{
+		cols: "ikey:b unit:i version:b verdict:i reason:i size:i entry:b",
+		sql: `UPDATE inventory SET version = :version, verdict = :verdict, reason = :reason, size = :size, entry = :entry
+			{from} WHERE inventory.unit = :unit AND inventory.ikey = :ikey {back}`,
 	}
 	removeInventory = &set{
 		cols: "unit:i ikey:b",
@@ -54,25 +59,55 @@ func (t *turn) inventory(ctx context.Context, list []invRow) error {
 			kept = append(kept, r)
 		}
 	}
-	var put, remove [][]any
-	keys := make([][]any, len(kept))
-	for i, r := range kept {
-		keys[i] = []any{r.unit, r.ikey}
+	return t.inventoryOf(ctx, kept)
+}
+
+// inventoryOf does what inventory says with the rows of each unit: keys tell
+// them apart only there.
+func (t *turn) inventoryOf(ctx context.Context, list []invRow) error {
+	for from := 0; from < len(list); {
+		to := from + 1
+		for to < len(list) && list[to].unit == list[from].unit {
+			to++
+		}
+		if err := t.inventoryUnit(ctx, list[from:to]); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+func (t *turn) inventoryUnit(ctx context.Context, list []invRow) error {
+	var put, remove, again [][]any
+	var putOf, old []invRow
+	for _, r := range list {
 		if r.gone {
-			remove = append(remove, keys[i])
+			remove, old = append(remove, []any{r.unit, r.ikey}), append(old, r)
 			continue
 		}
-		put = append(put, []any{r.unit, r.ikey, blob(r.tail), r.version, r.verdict, r.reason, r.size, blob(r.entry)})
+		put, putOf = append(put, []any{r.ikey, r.unit, blob(r.tail), r.version, r.verdict, r.reason, r.size, blob(r.entry)}), append(putOf, r)
 		t.counts.unit(r.unit, r.verdict, r.reason, 1, max(r.size, 0))
 	}
-	err := t.c.look(ctx, inventoryOld, keys, func(i int, c cells) error {
-		t.counts.unit(kept[i].unit, c.i(0), c.i(1), -1, -max(c.i(2), 0))
+	hit, err := t.c.each(ctx, newInventory, put)
+	if err != nil {
+		return err
+	}
+	keys := remove[:len(remove):len(remove)]
+	for i, r := range putOf {
+		if !hit[i] {
+			keys, old = append(keys, []any{r.unit, r.ikey}), append(old, r)
+			again = append(again, []any{r.ikey, r.unit, r.version, r.verdict, r.reason, r.size, blob(r.entry)})
+		}
+	}
+	err = t.c.look(ctx, inventoryOld, keys, func(i int, c cells) error {
+		t.counts.unit(old[i].unit, c.i(0), c.i(1), -1, -max(c.i(2), 0))
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := t.c.each(ctx, putInventory, put); err != nil {
+	if _, err := t.c.each(ctx, setInventory, again); err != nil {
 		return err
 	}
 	_, err = t.c.each(ctx, removeInventory, remove)
@@ -145,4 +180,20 @@ func (db *DB) longKeys(ctx context.Context, unit int64, after []byte, n int, f f
 	prefix := after[:maxIndexed]
 	return db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey > ? AND ikey <= ? AND tail > ? ORDER BY tail LIMIT ?", f,
 		unit, prefix, append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 32)...), after, n)
+}
+
+// Versions returns the versions of a key that have an entry, finished or not.
+func (db *DB) Versions(ctx context.Context, unit int64, key string) (map[string]bool, error) {
+	known := map[string]bool{}
+	ikey, _ := indexKey(key)
+	for _, states := range []string{"state > 0", "state = 0"} { // an index each
+		err := db.query(ctx, "SELECT version FROM entries WHERE unit = ? AND ikey = ? AND "+states, func(c cells) error {
+			known[c.s(0)] = true
+			return nil
+		}, unit, ikey)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return known, nil
 }
