@@ -50,12 +50,17 @@ func (s *set) names() (names []string, types []byte) {
 
 const guardSQL = " AND EXISTS (SELECT 1 FROM slots sl WHERE sl.slot = entries.slot AND sl.node = :node AND sl.epoch = :epoch)"
 
-// lite returns the statement for one row with numbered parameters.
-func (s *set) lite() string {
+// lite returns the statement for one row, and which columns its parameters take.
+// They have no names: SQLite would look each up in a list.
+func (s *set) lite() (sql string, order []int) {
 	text := strings.NewReplacer("{from}", "", "{using}", "", "{also}", "", "{ord}", "", "{back}", "", "{backid}", "",
 		"{order}", "", "{lock}", "", "{mine}", "", "GREATEST(", "max(", "LEAST(", "min(").Replace(s.sql)
 	names, _ := s.names()
-	return bindNames(text, names, func(i int) string { return "?" + strconv.Itoa(i+1) })
+	sql = bindNames(text, names, func(i int) string {
+		order = append(order, i)
+		return "?"
+	})
+	return sql, order
 }
 
 // postgres returns the statement for arrays of columns.

@@ -12,42 +12,34 @@ import (
 
 // What a pick-up reads of an entry that nobody looked at yet, and the rest.
 const (
-	briefColumns = "e.id, e.tenant, e.unit, e.scan, e.stype, e.workflow, e.ikey, e.tail, e.version, e.slot, e.state, e.waiting, e.lane, e.priority, e.due, e.seq, " +
+	briefColumns = "e.id, e.unit, e.scan, e.workflow, e.ikey, e.tail, e.version, e.slot, e.state, e.lane, e.priority, e.due, e.seq, " +
 		"e.force, e.attempts, e.crashes, e.cancel, e.cause, e.parent, e.discovered, e.started, e.size"
 	restColumns = ", e.finished, e.mtime, e.md5, e.sha1, e.sha256, e.outcome, e.verdict, e.reason, e.threat, e.code, e.engines, e.engine, e.decision, " +
 		"e.decided_by, e.report, e.plan, e.story, e.error"
 	entryColumns = briefColumns + restColumns
-	briefCount   = 25
-)
-
-// Where some of them are.
-const (
-	colState    = 10
-	colWaiting  = 11
-	colAttempts = 17
-	colFinished = 25
+	briefCount   = 22
 )
 
 // brief reads briefColumns.
 func (db *DB) brief(ctx context.Context, c cells) (ledger.Entry, error) {
-	e := ledger.Entry{ID: toID(c.b(0)), Tenant: c.i(1), Unit: c.i(2), ScanType: ledger.ScanType(c.i(4)),
-		Key: wholeKey(c.b(6), nullable(c, 7)), Version: c.s(8), Slot: uint8(c.i(9)), State: ledger.State(c.i(colState)), Lane: ledger.Lane(c.i(12)),
-		Priority: int(c.i(13)), Due: fromMicros(c.i(14)), Seq: c.i(15), Force: c.i(16) != 0, Attempts: int(c.i(colAttempts)), Crashes: int(c.i(18)),
-		Cancel: c.i(19) != 0, Cause: c.s(20), Parent: toID(c.b(21)), Discovered: fromMicros(c.i(22)), Started: fromMicros(c.i(23)), Size: c.i(24)}
+	e := ledger.Entry{ID: toID(c.b(0)), Unit: c.i(1), Key: wholeKey(c.b(4), nullable(c, 5)), Version: c.s(6), Slot: uint8(c.i(7)),
+		State: ledger.State(c.i(8)), Lane: ledger.Lane(c.i(9)), Priority: int(c.i(10)), Due: fromMicros(c.i(11)), Seq: c.i(12), Force: c.i(13) != 0,
+		Attempts: int(c.i(14)), Crashes: int(c.i(15)), Cancel: c.i(16) != 0, Cause: c.s(17), Parent: toID(c.b(18)),
+		Discovered: fromMicros(c.i(19)), Started: fromMicros(c.i(20)), Size: c.i(21)}
 	var err error
-	if e.Workflow, err = db.workflowHash(ctx, c.i(5)); err != nil {
+	if e.Workflow, err = db.workflowHash(ctx, c.i(3)); err != nil {
 		return e, err
 	}
-	sc, err := db.scanNumber(ctx, c.i(3))
+	sc, err := db.scanNumber(ctx, c.i(2))
 	if err != nil {
 		return e, err
 	}
-	e.Scan = sc.id
+	e.Scan, e.ScanType = sc.id, sc.typ
 	u, err := db.unit(ctx, e.Unit)
 	if err != nil {
 		return e, err
 	}
-	e.UnitName = u.name
+	e.UnitName, e.Tenant = u.name, u.tenant
 	return e, nil
 }
 

@@ -47,9 +47,16 @@ type lite struct {
 	sc    *sql.Conn
 	dc    driver.Conn
 	stmts map[string]driver.Stmt
-	sets  map[*set]driver.Stmt
+	sets  map[*set]liteSet
 	args  []driver.NamedValue
+	cols  []any
 	inTx  bool
+}
+
+// A liteSet is a prepared set.
+type liteSet struct {
+	st    driver.Stmt
+	order []int // of the row's columns in the parameters
 }
 
 func openLite(ctx context.Context, db *sql.DB) (*lite, error) {
@@ -57,7 +64,7 @@ func openLite(ctx context.Context, db *sql.DB) (*lite, error) {
 	if err != nil {
 		return nil, liteError("open", err)
 	}
-	l := &lite{sc: sc, stmts: map[string]driver.Stmt{}, sets: map[*set]driver.Stmt{}}
+	l := &lite{sc: sc, stmts: map[string]driver.Stmt{}, sets: map[*set]liteSet{}}
 	err = sc.Raw(func(dc any) error {
 		l.dc = dc.(driver.Conn)
 		return nil
@@ -87,16 +94,27 @@ func (l *lite) prepare(text string) (driver.Stmt, error) {
 	return s, nil
 }
 
-func (l *lite) prepareSet(s *set) (driver.Stmt, error) {
-	st, ok := l.sets[s]
+func (l *lite) prepareSet(s *set) (liteSet, error) {
+	ls, ok := l.sets[s]
 	if !ok {
-		var err error
-		if st, err = l.prepare(s.lite()); err != nil {
-			return nil, err
+		text, order := s.lite()
+		st, err := l.prepare(text)
+		if err != nil {
+			return ls, err
 		}
-		l.sets[s] = st
+		ls = liteSet{st, order}
+		l.sets[s] = ls
 	}
-	return st, nil
+	return ls, nil
+}
+
+// row puts a row's columns in the order of the parameters; good until the next.
+func (l *lite) row(ls liteSet, r []any) []any {
+	l.cols = l.cols[:0]
+	for _, i := range ls.order {
+		l.cols = append(l.cols, r[i])
+	}
+	return l.cols
 }
 
 // bind lends the arguments; they are good until the next bind.
@@ -173,13 +191,13 @@ func (l *lite) rollback() {
 }
 
 func (l *lite) each(_ context.Context, s *set, rows [][]any) ([]bool, error) {
-	st, err := l.prepareSet(s)
+	ls, err := l.prepareSet(s)
 	if err != nil {
 		return nil, liteError("prepare", err)
 	}
 	hit := make([]bool, len(rows))
 	for i, r := range rows {
-		n, err := l.run(st, r)
+		n, err := l.run(ls.st, l.row(ls, r))
 		if err != nil {
 			return nil, liteError("write", err)
 		}
@@ -189,12 +207,12 @@ func (l *lite) each(_ context.Context, s *set, rows [][]any) ([]bool, error) {
 }
 
 func (l *lite) look(_ context.Context, s *set, rows [][]any, f func(int, cells) error) error {
-	st, err := l.prepareSet(s)
+	ls, err := l.prepareSet(s)
 	if err != nil {
 		return liteError("prepare", err)
 	}
 	for i, r := range rows {
-		if err := l.rows(st, r, func(c cells) error { return f(i, c) }); err != nil {
+		if err := l.rows(ls.st, l.row(ls, r), func(c cells) error { return f(i, c) }); err != nil {
 			return liteError("read", err)
 		}
 	}

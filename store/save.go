@@ -151,6 +151,8 @@ func (db *DB) holdsOf(ctx context.Context, plan remediation.Plan, out *[]hold) e
 }
 
 var (
+	// The "+ 0" keeps SQLite from planning again for every value: whether the
+	// value picks a partial index does not matter where the id does.
 	saveEntry = &set{
 		cols: "id:b was:i run:i begin:i strict:i hurry:i now:i node:b epoch:i " +
 			"state:i waiting:i lane:i attempts:i due:i seq:i version:b size:i mtime:i md5:b sha1:b sha256:b outcome:i finished:i " +
@@ -160,7 +162,7 @@ var (
 			version = :version, size = :size, mtime = :mtime, md5 = :md5, sha1 = :sha1, sha256 = :sha256, outcome = :outcome, finished = :finished,
 			verdict = :verdict, reason = :reason, threat = :threat, code = :code, engines = :engines, engine = :engine, decision = :decision,
 			decided_by = :decided_by, report = :report, plan = :plan, story = :story, error = :error
-			{from} WHERE entries.id = :id AND entries.state = :was AND entries.attempts = :run AND entries.waiting = 0
+			{from} WHERE entries.id = :id AND entries.state + 0 = :was AND entries.attempts = :run AND entries.waiting + 0 = 0
 			AND (:begin = 0 OR entries.cancel = 0) AND (:strict = 0 OR (entries.seq = :seq AND NOT EXISTS
 			(SELECT 1 FROM holds h WHERE h.unit = entries.unit AND h.ikey = entries.ikey AND h.kind = 0 AND h.entry <> entries.id))){mine} {back}`,
 	}

@@ -60,6 +60,11 @@ var suite = []struct {
 	{"baseline", testBaseline},
 	{"rescan", testRescan},
 	{"versions", testVersions},
+	{"keys", testKeys},
+	{"pages", testPages},
+	{"units", testUnits},
+	{"scans", testScans},
+	{"quarantine", testQuarantine},
 }
 
 func TestSQLite(t *testing.T) {

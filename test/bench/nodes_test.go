@@ -1,0 +1,5 @@
+package bench
+
+const nodeDSN = "LANDWAITER_BENCH_NODE"
+
+func node() int { return 0 }
