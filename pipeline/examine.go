@@ -43,8 +43,9 @@ func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit,
 		return end, err
 	}
 	defer rd.Close()
-	if hint != "" && hint != info.Version && !e.Force {
-		// The hint was of another version. Perhaps what is there now is known already.
+	if hint != info.Version && !e.Force && e.ScanType == ledger.RealTime {
+		// The hint was of another version, or of none, so that intake could not drop
+		// it. Perhaps what is there now is known already.
 		row, ok, err := p.o.Ledger.Row(ctx, u.ID, e.Key)
 		if err != nil {
 			return end, err

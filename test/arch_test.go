@@ -61,6 +61,10 @@ var mayImportBelow = map[string][]string{
 	"remediation/quarantine": {"control", "store"}, // what an operator asks of it
 }
 
+// testedWith lists what a folder's tests may import beside: what satisfies the
+// interfaces that the folder declares.
+var testedWith = map[string][]string{"pipeline": {"store"}}
+
 // tables are the folders that name all their siblings.
 var tables = []string{"connectors/all", "scan/all"}
 
@@ -152,6 +156,8 @@ func allowed(from, to string, test bool) (string, bool) {
 	switch {
 	case test && (helper(to) || a == b && strings.HasPrefix(to, from+"/")): // a package is tested with what stands on it
 		return "", true
+	case test && slices.Contains(testedWith[a], b): // and with the real thing behind its interfaces
+		return "", true
 	case helper(to) && !slices.Contains(wires, a) && !helper(from):
 		return "it is for tests alone", false
 	case slices.Contains(wires, a):
@@ -217,6 +223,7 @@ func TestImportRules(t *testing.T) {
 		{"daemon", "connectors/all", false, true}, {"cmd/landwaiter", "daemon", false, true}, {"store", "daemon", false, false},
 		{"store", "test/servers", true, true}, {"store", "test/servers", false, false}, {"pipeline", "connectors/connectortest", true, true},
 		{"pipeline", "connectors/connectortest", false, false}, {"ledger", "internal/backoff", false, true}, {"new", "object", false, false},
+		{"pipeline", "store", true, true}, {"pipeline", "control", true, false},
 		{"remediation", "connectors/file", true, true}, {"remediation", "connectors/file", false, false}, {"object", "connectors/file", true, false},
 	} {
 		if _, ok := allowed(c.from, c.to, c.test); ok != c.ok {
