@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +55,7 @@ func TestMain(m *testing.M) {
 type side struct {
 	wall time.Duration
 	cpu  time.Duration // its own, its children's, and that of the server it asked
+	own  time.Duration // without the server's
 	peak int64         // bytes resident, of the program and of its children
 }
 
@@ -119,6 +119,15 @@ func (p *program) look() {
 		p.peak = max(p.peak, n)
 		p.mu.Unlock()
 	}
+}
+
+// own is the most memory of the program without its children, so far.
+func (p *program) own() int64 { return resident(p.cmd.Process.Pid, "VmHWM:") }
+
+// stop ends the program and waits.
+func (p *program) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	<-p.done
 }
 
 func (p *program) most() int64 {
@@ -193,7 +202,8 @@ func once(tb testing.TB, pid int, cmd *exec.Cmd) side {
 	start := time.Now()
 	p := launch(tb, cmd)
 	<-p.done
-	s := side{wall: time.Since(start), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: p.most()}
+	s := side{wall: time.Since(start), own: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: p.most()}
+	s.cpu = s.own
 	if p.err != nil {
 		tb.Fatalf("%s: %v\n%s", cmd, p.err, p.log.String())
 	}
@@ -298,12 +308,6 @@ func (d *daemon) metric(tb testing.TB, name string) (sum float64) {
 	return sum
 }
 
-func (d *daemon) stop(tb testing.TB) {
-	tb.Helper()
-	_ = d.cmd.Process.Signal(syscall.SIGTERM)
-	<-d.done
-}
-
 // median of what f says of each run.
 func median[T any, N int64 | float64 | time.Duration](runs []T, f func(T) N) N {
 	l := make([]N, len(runs))
@@ -316,6 +320,8 @@ func median[T any, N int64 | float64 | time.Duration](runs []T, f func(T) N) N {
 
 func wall(s side) time.Duration      { return s.wall }
 func processor(s side) time.Duration { return s.cpu }
+func own(s side) time.Duration       { return s.own }
+func server(s side) time.Duration    { return s.cpu - s.own }
 func peak(s side) int64              { return s.peak }
 
 // count is N from the environment, def where it says nothing.
@@ -332,9 +338,8 @@ func count(tb testing.TB, name string, def int) int {
 	return n
 }
 
-// figure prints one result with the bar it is held against, and reports it.
-func figure(b *testing.B, bar, what string, value float64, unit, want string) {
-	b.Helper()
+// figure prints one result with the bar it is held against.
+func figure(bar, what string, value float64, unit, want string) {
 	fmt.Printf("%-4s %-46s %12.3f %-10s want %s\n", bar, what, value, unit, want)
 }
 
@@ -365,5 +370,3 @@ func load() string {
 	}
 	return strings.Join(strings.Fields(string(b))[:2], " ")
 }
-
-func background() context.Context { return context.Background() }

@@ -1,12 +1,14 @@
-// Package bench measures what the design promises, as ratios where another
-// program is the measure. Run it with -bench; the tests alone are its smoke run.
 package bench
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -31,6 +33,8 @@ type ledgerBench struct {
 	dir  string
 	unit int64
 	scan ledger.Scan
+
+	finished func() // after each entry
 }
 
 // openLedger opens a ledger in dir, or on the server at dsn, and waits for slots.
@@ -52,13 +56,7 @@ func openLedger(tb testing.TB, dir, dsn string) *ledgerBench {
 		}
 	})
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		mine := 0
-		for s := range 256 {
-			if !db.Lease(uint8(s)).IsZero() {
-				mine++
-			}
-		}
-		if mine > 0 {
+		if mine(db) > 0 {
 			break
 		}
 		if time.Now().After(end) {
@@ -77,6 +75,16 @@ func openLedger(tb testing.TB, dir, dsn string) *ledgerBench {
 		tb.Fatal(err)
 	}
 	return b
+}
+
+// mine counts the slots of this node.
+func mine(db *store.DB) (n int) {
+	for s := range 256 {
+		if !db.Lease(uint8(s)).IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // ledgers runs f on SQLite and on PostgreSQL.
@@ -159,36 +167,55 @@ func finish(e *ledger.Entry) {
 	e.Report = &scan.Report{Verdict: scan.Clean, Engine: "builtin", Engines: 1, Definitions: "1", Took: 80 * time.Microsecond}
 }
 
-// drain takes n entries from pick-up to Finish with 64 workers.
+// drain takes entries from pick-up to Finish until done has reached n.
 func (l *ledgerBench) drain(tb testing.TB, n int64, done *atomic.Int64) {
+	stop := make(chan struct{})
+	var once sync.Once
+	l.finished = func() {
+		if done.Add(1) >= n {
+			once.Do(func() { close(stop) })
+		}
+	}
+	l.work(tb, stop)
+}
+
+// work picks up 256 at a time and finishes them from 512 goroutines, so that
+// they share commits.
+func (l *ledgerBench) work(tb testing.TB, stop <-chan struct{}) {
 	work := make(chan ledger.Entry, 512)
 	var wg sync.WaitGroup
-	for range 256 {
+	for range 512 {
 		wg.Go(func() {
 			for e := range work {
 				finish(&e)
 				if err := l.db.Finish(context.Background(), &e, ledger.End{Current: true}); err != nil {
 					tb.Error(err)
 				}
-				done.Add(1)
+				if l.finished != nil {
+					l.finished()
+				}
 			}
 		})
 	}
-	for done.Load() < n {
+	for {
 		list, err := l.db.PickUp(context.Background(), l.unit, ledger.Small, 256)
 		if err != nil {
 			tb.Error(err)
-			break
-		}
-		if len(list) == 0 {
-			time.Sleep(time.Millisecond)
 		}
 		for _, e := range list {
 			work <- e
 		}
+		if len(list) == 0 {
+			select {
+			case <-stop:
+				close(work)
+				wg.Wait()
+				return
+			case <-l.db.Changed():
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
 	}
-	close(work)
-	wg.Wait()
 }
 
 // BenchmarkLine is what the ledger costs an entry from intake to Finish.
@@ -280,4 +307,115 @@ func BenchmarkInventory(b *testing.B) {
 			}
 		}
 	})
+}
+
+// nodeEnv makes the test binary a node of BenchmarkTwoNodes.
+const nodeEnv = "LANDWAITER_STORE_BENCH_NODE"
+
+// TestNode is not a test: it is a process of BenchmarkTwoNodes. It takes its own
+// events, and whatever falls into its slots to the end.
+func TestNode(t *testing.T) {
+	var dsn string
+	var number, n int64
+	if _, err := fmt.Sscan(os.Getenv(nodeEnv), &dsn, &number, &n); err != nil {
+		t.Skip("only as a process of BenchmarkTwoNodes")
+	}
+	l := openLedger(t, "", dsn)
+	for end := time.Now().Add(30 * time.Second); mine(l.db) != 128; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no fair share")
+		}
+	}
+	fmt.Println("ready")
+	_, _ = fmt.Scanln()
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range 8 {
+		wg.Go(func() {
+			for {
+				at := next.Add(200) - 200
+				if at >= n {
+					return
+				}
+				if _, err := l.db.Intake(context.Background(), l.unit, l.arrivals(number*n+at, int(min(200, n-at))), nil); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	stop := make(chan struct{})
+	var drained sync.WaitGroup
+	drained.Go(func() { l.work(t, stop) })
+	wg.Wait()
+	for left := int64(1); left > 0 && !t.Failed(); time.Sleep(5 * time.Millisecond) {
+		var err error
+		if left, err = l.db.Backlog(context.Background(), l.unit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	drained.Wait()
+	fmt.Println("done", cpu().Microseconds())
+}
+
+// BenchmarkTwoNodes is P8: two processes on one PostgreSQL, no engine work.
+func BenchmarkTwoNodes(b *testing.B) {
+	dsn := servers.Postgres(b)
+	n := int64(b.N) * 1000
+	var nodes [2]*exec.Cmd
+	var in [2]io.WriteCloser
+	var out [2]*bufio.Scanner
+	for i := range nodes {
+		c := exec.Command(os.Args[0], "-test.run=^TestNode$", "-test.v")
+		c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %d", nodeEnv, dsn, i, n/2))
+		c.Stderr = os.Stderr
+		var err error
+		if in[i], err = c.StdinPipe(); err != nil {
+			b.Fatal(err)
+		}
+		pipe, err := c.StdoutPipe()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			b.Fatal(err)
+		}
+		nodes[i], out[i] = c, bufio.NewScanner(pipe)
+	}
+	until := func(word string) (used int64) {
+		for i := range nodes {
+			var said []string
+			for {
+				if !out[i].Scan() {
+					b.Fatalf("node %d ended before it was %s: %q", i, word, said)
+				}
+				said = append(said, out[i].Text())
+				var at int64
+				if f := strings.Fields(out[i].Text()); len(f) > 0 && f[0] == word {
+					if len(f) > 1 {
+						_, _ = fmt.Sscan(f[1], &at)
+					}
+					used += at
+					break
+				}
+			}
+		}
+		return used
+	}
+	until("ready")
+	start := time.Now()
+	b.ResetTimer()
+	for i := range in {
+		_, _ = fmt.Fprintln(in[i])
+	}
+	used := until("done")
+	report(b, "entry", n, time.Since(start), time.Duration(used)*time.Microsecond)
+	for i := range nodes {
+		for out[i].Scan() {
+		}
+		if err := nodes[i].Wait(); err != nil {
+			b.Error(err)
+		}
+	}
 }
