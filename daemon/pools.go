@@ -66,7 +66,8 @@ func openPools(ctx context.Context, c *config.Config, b *box.Pool, log *slog.Log
 			for _, in := range p.Instances {
 				inst, err := all.Instance(ctx, in.URL, in.URL, in.Limit, all.Options{
 					Builtin: builtin.Options{Limits: limits, Box: b, Log: log, HashLists: in.Hashes},
-					MDCore:  mdcore.Options{APIKey: in.APIKey.Reveal(), Rule: in.Rule}})
+					MDCore: mdcore.Options{APIKey: in.APIKey.Reveal(), Rule: in.Rule, User: in.User,
+						Password: in.Password.Reveal(), CAFile: in.CAFile}})
 				if err != nil {
 					return nil, fmt.Errorf("pool %s: %w", p.Name, err)
 				}

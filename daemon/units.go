@@ -297,7 +297,7 @@ func plain(pools []config.Pool) []string {
 	for _, p := range pools {
 		l = append(l, fmt.Sprintf("%s %s %s", p.Name, p.Failover, p.MaxDefinitionsAge))
 		for _, in := range p.Instances {
-			l = append(l, fmt.Sprintf("%s %d %s %s", in.URL, in.Limit, in.Rule, in.APIKey.Reveal()))
+			l = append(l, fmt.Sprintf("%s %d %s %s %s %s %s", in.URL, in.Limit, in.Rule, in.APIKey.Reveal(), in.User, in.Password.Reveal(), in.CAFile))
 		}
 	}
 	return l

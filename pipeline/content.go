@@ -143,7 +143,7 @@ func (e *engineFault) Unwrap() error { return e.err }
 func (p *Pipeline) inspect(ctx context.Context, u *unit, e *ledger.Entry, c *content) (scan.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.o.Bounds.ScanTimeout)
 	defer cancel()
-	s := scan.Sample{Name: object.Base(e.Key), Size: c.size, Open: c.open, Rule: u.Workflow.Rule, UserAgent: u.Workflow.UserAgent,
+	s := scan.Sample{Name: object.Base(e.Key), Size: c.size, Open: c.open, Rule: u.Workflow.Rule, UserAgent: u.Workflow.UserAgent, Lookup: u.Workflow.HashLookup,
 		Sanitize: wantsSanitized(&u.Workflow), Priority: e.Priority}
 	var beside sync.WaitGroup
 	defer beside.Wait()

@@ -126,7 +126,10 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 				return fail(err)
 			}
 			if wait > 0 && p.now().Sub(e.Discovered) < orElse(u.SettleMax, settleMax) {
-				return nil, info, ledger.End{}, &errSnooze{until: p.now().Add(max(wait, settleMin)), lane: e.Lane, why: "not fully written"}
+				// What has been written for long is not looked at all the time.
+				age := p.now().Sub(e.Discovered)
+				wait = max(wait, settleMin, min(age/4, settleLook))
+				return nil, info, ledger.End{}, &errSnooze{until: p.now().Add(wait), lane: e.Lane, why: "not fully written"}
 			}
 		}
 		ref.Version = info.Version

@@ -49,6 +49,7 @@ type Sample struct {
 	Passwords []string // for encrypted archives
 	Rule      string   // the engine's own rule or workflow name
 	UserAgent string
+	Lookup    bool // ask for an earlier result by SHA256 first, where the engine keeps such
 	Sanitize  bool // the plan may want the engine's sanitised copy
 	Priority  int
 }

@@ -13,6 +13,7 @@ type Workflow struct {
 	Name       string         `json:"name" yaml:"name"`
 	Pools      []string       `json:"pools,omitempty" yaml:"pools,omitempty"` // all are asked, the worst verdict counts; none = "default"
 	Rule       string         `json:"rule,omitempty" yaml:"rule,omitempty"`
+	HashLookup bool           `json:"hash_lookup,omitempty" yaml:"hash_lookup,omitempty"` // ask the engine for an earlier result by hash before the content is sent, where the hash is known
 	UserAgent  string         `json:"user_agent,omitempty" yaml:"user_agent,omitempty"`
 	Filters    Filters        `json:"filters,omitzero" yaml:"filters,omitempty"`
 	Definition FileDefinition `json:"file_definition,omitzero" yaml:"file_definition,omitempty"`

@@ -244,7 +244,7 @@ func (e *Engine) cancel(ctx context.Context, id string) {
 // saved is the upload and the scan. Anything less, and any error, means to submit.
 func (e *Engine) byHash(ctx context.Context, s scan.Sample) (scan.Report, bool) {
 	rule := e.rule(s)
-	if !e.o.HashLookup || len(s.SHA256) != 32 || rule == "" || len(s.Passwords) > 0 {
+	if !e.o.HashLookup && !s.Lookup || len(s.SHA256) != 32 || rule == "" || len(s.Passwords) > 0 {
 		return scan.Report{}, false
 	}
 	name := hex.EncodeToString(s.SHA256)
