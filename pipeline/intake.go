@@ -37,9 +37,18 @@ func (p *Pipeline) emit(u *unit, source string) connectors.Emit {
 		if len(batch) == 0 && cur == nil {
 			return nil
 		}
-		_, err := p.o.Ledger.Intake(ctx, u.ID, batch, cur)
-		return err
+		return p.intake(ctx, u, batch, cur)
 	}
+}
+
+// intake writes a batch into the ledger and counts what became pending, so that
+// the backlog is never taken for less than it is.
+func (p *Pipeline) intake(ctx context.Context, u *unit, batch []ledger.Arrival, cur *ledger.Cursor) error {
+	taken, err := p.o.Ledger.Intake(ctx, u.ID, batch, cur)
+	u.mu.Lock()
+	u.pending += int64(taken.Inserted)
+	u.mu.Unlock()
+	return err
 }
 
 // Emit takes events for a unit from outside the pipeline (a hook, an operator).
@@ -90,7 +99,8 @@ func (p *Pipeline) waitRoom(ctx context.Context, u *unit, limit int64) error {
 	}
 }
 
-// backlog counts the unit's pending entries, at most once a second unless near the limit.
+// backlog counts the unit's pending entries, at most once a second unless near
+// the limit; in between it is what was counted and what came since.
 func (p *Pipeline) backlog(ctx context.Context, u *unit, limit int64) (int64, error) {
 	u.mu.Lock()
 	n, fresh := u.pending, p.now().Sub(u.counted) < time.Second

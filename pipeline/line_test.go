@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/landwaiter/landwaiter/connectors"
-	"github.com/landwaiter/landwaiter/connectors/connectortest"
 	"github.com/landwaiter/landwaiter/connectors/file"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -411,5 +410,3 @@ func TestCache(t *testing.T) {
 	}
 	told("cache", 7, 0, "none")
 }
-
-var _ = connectortest.AllCaps

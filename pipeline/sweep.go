@@ -23,8 +23,8 @@ type SweepStats struct {
 	// Resumed: it began where an earlier one was cut short, so that what changed
 	// before that place meanwhile was not seen.
 	Resumed bool
-	Began                               time.Time
-	Took                                time.Duration
+	Began   time.Time
+	Took    time.Duration
 }
 
 // sweep merges a listing of the unit below prefix against the inventory, in
@@ -242,7 +242,7 @@ func (m *merge) flush(ctx context.Context) error {
 		cur = &ledger.Cursor{Unit: m.u.ID, Source: "sweep", Next: m.last}
 		m.marked = true
 	}
-	_, err := m.p.o.Ledger.Intake(ctx, m.u.ID, m.batch, cur)
+	err := m.p.intake(ctx, m.u, m.batch, cur)
 	m.batch = m.batch[:0]
 	return err
 }

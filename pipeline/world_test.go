@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,8 +112,10 @@ type world struct {
 	bounds pipeline.Bounds
 	engine *engine
 	now    func() time.Time
-	// wrap, if not nil, stands between the pipeline and its ledger.
-	wrap func(pipeline.Ledger) pipeline.Ledger
+	// called, if not nil, is asked before each call to the ledger that changes an
+	// entry, and with op+"+" after its effect.
+	called func(op, key string) error
+	dead   atomic.Bool // the process answers nobody, and nobody answers it
 	// hook, if not nil, is asked before each call to a unit, and with op+"+" after
 	// its effect: an error is the call's.
 	hook func(unit, op, key string) error
@@ -170,10 +173,6 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.db, w.set = db, connectors.NewSet()
-	var l pipeline.Ledger = db
-	if w.wrap != nil {
-		l = w.wrap(db)
-	}
 	var served []pipeline.Unit
 	for _, u := range w.units {
 		st := connectors.NewStorage(u.Unit, keepOpen{w.faults(u)}, connectors.Options{Probed: &connectors.Probed{Caps: u.caps, Proven: true}})
@@ -186,7 +185,7 @@ func (w *world) open() {
 		}
 		served = append(served, w.enter(u))
 	}
-	w.pipe = pipeline.New(pipeline.Options{Ledger: l, Storages: w.set, Pools: map[string]pipeline.Scanner{"default": w.engine},
+	w.pipe = pipeline.New(pipeline.Options{Ledger: &mortal{db, &w.dead, w.called}, Storages: w.set, Pools: map[string]pipeline.Scanner{"default": w.engine},
 		Quarantine: vaultUnit, Bounds: w.bounds, Now: w.now, Log: w.log(),
 		Executor: &remediation.Executor{Vault: w.vault, Timeout: 5 * time.Second, Storage: func(name string) (remediation.Storage, error) {
 			st, err := w.set.Get(name)
@@ -213,6 +212,9 @@ func (w *world) open() {
 // faults asks the world's hook before each call to a unit and after its effect.
 func (w *world) faults(u unit) *connectortest.Faults {
 	ask := func(op, key string) error {
+		if w.dead.Load() {
+			return errDead
+		}
 		if w.hook != nil {
 			return w.hook(u.Name, op, key)
 		}
