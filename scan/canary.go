@@ -2,6 +2,7 @@ package scan
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,10 +165,6 @@ func (p *prover) limits(ctx context.Context, lim Limits, proof *Proof) error {
 	if archive.Outcome == Silent {
 		return nil // it opens none: the rest is silent too
 	}
-	part := int64(32 << 20) // a member must itself be within the limit on size
-	if lim.Size > 0 {
-		part = min(part, max(lim.Size/2, 1<<10))
-	}
 	for _, step := range []func() (Result, error){
 		func() (Result, error) { return p.once(ctx, CaseEncrypted, encryptedZip) },
 		func() (Result, error) {
@@ -186,9 +183,6 @@ func (p *prover) limits(ctx context.Context, lim Limits, proof *Proof) error {
 			return p.bound(ctx, CaseEntries, int64(lim.Entries), lim.Exceeded, maxMembers, tryEntries, func(w io.Writer, n int64) error { return crowded(w, int(n)) })
 		},
 		func() (Result, error) {
-			return p.bound(ctx, CaseExpanded, lim.Expanded, lim.Exceeded, maxCanary, tryExpanded, func(w io.Writer, n int64) error { return padded(w, n, part, true) })
-		},
-		func() (Result, error) {
 			return p.bound(ctx, CaseSize, lim.Size, lim.Exceeded, maxCanary, trySizes, func(w io.Writer, n int64) error { return padded(w, n, n, false) })
 		},
 		func() (Result, error) {
@@ -197,6 +191,11 @@ func (p *prover) limits(ctx context.Context, lim Limits, proof *Proof) error {
 			}
 			// An engine that speaks up about objects need not about members.
 			return p.bound(ctx, CaseMember, lim.Size, lim.Exceeded && lim.Size == 0, maxCanary, trySizes, bulky)
+		},
+		func() (Result, error) {
+			// Members must be well within the limit on size, or they do not count.
+			part := min(32<<20, max(cmp.Or(lim.Size, proof.Result(CaseMember).Bound, 1<<20)/2, 1<<10))
+			return p.bound(ctx, CaseExpanded, lim.Expanded, lim.Exceeded, maxCanary, tryExpanded, func(w io.Writer, n int64) error { return padded(w, n, part, true) })
 		},
 	} {
 		r, err := step()

@@ -30,8 +30,8 @@ type Batcher interface {
 	// Submit starts to inspect s and returns at once, or as soon as there is room.
 	// Either it returns an error and done is never called, or it returns nil and
 	// done is called once with what Scan would have returned, also when ctx ends
-	// first. done runs on a goroutine that serves other samples too, so it must
-	// not block; it may call Submit only on another goroutine. s.File must stay
+	// first. done runs on a goroutine that serves other samples too, or before
+	// Submit returns, so it must not block, nor call Submit. s.File must stay
 	// open, and s.Open callable, until done is called.
 	Submit(ctx context.Context, s Sample, done func(Report, error)) error
 }

@@ -28,7 +28,6 @@ func (p *Pool) Run(ctx context.Context) error {
 		wg.Go(func() { p.look(ctx, i) })
 	}
 	wg.Wait()
-	p.slow.Wait()
 	return nil
 }
 

@@ -224,19 +224,17 @@ func TestUselessEngineIsNeverReady(t *testing.T) {
 func TestEngineTurnsBlind(t *testing.T) {
 	a := newFake()
 	running(t, PoolOptions{Name: "p", Instances: instances(a)}, func(ctx context.Context, p *Pool) {
-		a.blind = true
-		a.set(func() { a.health.Definitions = "d2" })
+		a.set(func() { a.blind, a.health.Definitions = true, "d2" })
 		time.Sleep(10 * time.Second)
 		if p.Ready() {
 			t.Error("ready with blind definitions")
 		}
-		a.blind = false
-		a.set(func() { a.health.Definitions = "d3" })
+		a.set(func() { a.blind, a.health.Definitions = false, "d3" })
 		time.Sleep(10 * time.Second)
 		if !p.Ready() || p.Definitions() != "1/d3" {
 			t.Errorf("ready %v with %q", p.Ready(), p.Definitions())
 		}
-		a.blind = true
+		a.set(func() { a.blind = true })
 		time.Sleep(time.Hour + 10*time.Second)
 		if p.Ready() {
 			t.Error("ready an hour after it turned blind")

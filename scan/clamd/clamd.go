@@ -68,7 +68,6 @@ type Engine struct {
 
 // knowledge is what the last probe learned.
 type knowledge struct {
-	version string
 	defs    string
 	defined time.Time
 }

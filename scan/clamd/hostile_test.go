@@ -191,7 +191,7 @@ func TestHostileReplies(t *testing.T) {
 // for files that were never sent.
 func TestMixedUp(t *testing.T) {
 	s := newStranger(t)
-	s.answer([]byte("7: fd[1]: OK\x00"), true)
+	s.answer([]byte("8: fd[1]: OK\x00"), true)
 	e := s.open(t)
 	var wg sync.WaitGroup
 	for range 7 {

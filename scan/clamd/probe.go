@@ -35,7 +35,7 @@ func (e *Engine) Probe(ctx context.Context) (scan.Health, error) {
 	} else if ctx.Err() == nil && fault.Is(err, fault.Unavailable) {
 		h.Load = 1
 	}
-	e.known.Store(&knowledge{version: h.Version, defs: h.Definitions, defined: h.DefinedAt})
+	e.known.Store(&knowledge{defs: h.Definitions, defined: h.DefinedAt})
 	var err error
 	if h.Limits, err = e.limits(h.Version); err != nil {
 		h.Detail = err.Error()
