@@ -28,7 +28,7 @@ const callTimeout = 70 * time.Second
 const (
 	pgTop = `SELECT e.priority, min(e.due) FROM unnest(?::bigint[]) s(slot) CROSS JOIN LATERAL (SELECT priority, due FROM entries
 		WHERE slot = s.slot AND ` + waitingSQL + ` AND priority < ? ORDER BY priority DESC, due LIMIT 1) e GROUP BY e.priority`
-	pgPick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + heldSQL + " ELSE false END, e.started > 0 OR e.story IS NOT NULL FROM unnest(?::bigint[]) s(slot) CROSS JOIN LATERAL (SELECT * FROM entries WHERE slot = s.slot AND " +
+	pgPick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + behindSQL + " ELSE false END, e.started > 0 OR e.story IS NOT NULL FROM unnest(?::bigint[]) s(slot) CROSS JOIN LATERAL (SELECT * FROM entries WHERE slot = s.slot AND " +
 		waitingSQL + " AND priority = ? AND due <= ? ORDER BY due LIMIT ?) e ORDER BY e.due LIMIT ?"
 )
 

@@ -47,11 +47,16 @@ func (db *DB) Changed() <-chan struct{} { return db.ready.changed }
 // heldSQL: another entry's plan holds the key of e.
 const heldSQL = "EXISTS (SELECT 1 FROM holds h WHERE h.unit = e.unit AND h.ikey = e.ikey AND h.kind = 0 AND h.entry <> e.id)"
 
+// behindSQL: the pending e must wait, for a hold or for an entry that acts on its
+// key and is not in work now: it died with its process, or backs off. That one
+// goes first, else both would do what one of them has done already.
+const behindSQL = "(" + heldSQL + " OR EXISTS (SELECT 1 FROM entries a WHERE a.unit = e.unit AND a.ikey = e.ikey AND a.state > 0 AND a.state = 1))"
+
 const (
 	waitingSQL = "unit = ? AND lane = ? AND state < 2 AND waiting > 0"
 
 	liteTop  = "SELECT priority, due FROM entries WHERE " + waitingSQL + " AND priority < ? ORDER BY priority DESC, due LIMIT 1"
-	litePick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + heldSQL + " ELSE 0 END, e.started > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
+	litePick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + behindSQL + " ELSE 0 END, e.started > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
 		waitingSQL + " AND priority = ? AND due <= ? ORDER BY due LIMIT ?"
 )
 
