@@ -27,7 +27,11 @@ import (
 // rounds is how often each side of a comparison runs, in turn; medians count.
 const rounds = 3
 
+// build makes the program, unless BENCH_BINARY names one.
 var build = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("BENCH_BINARY"); bin != "" {
+		return bin, nil
+	}
 	dir, err := os.MkdirTemp("", "landwaiter-bench-")
 	if err != nil {
 		return "", err
@@ -41,11 +45,8 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	if os.Getenv(nodeDSN) != "" {
-		os.Exit(node())
-	}
 	code := m.Run()
-	if bin, err := build(); err == nil {
+	if bin, err := build(); err == nil && bin != os.Getenv("BENCH_BINARY") {
 		_ = os.RemoveAll(filepath.Dir(bin))
 	}
 	os.Exit(code)
@@ -253,9 +254,17 @@ type daemon struct {
 // serve starts the daemon and waits until /livez answers.
 func serve(tb testing.TB, args ...string) *daemon {
 	tb.Helper()
+	return serveIn(tb, nil, args...)
+}
+
+// serveIn is serve with more of an environment.
+func serveIn(tb testing.TB, env []string, args ...string) *daemon {
+	tb.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", servers.FreePort(tb))
+	cmd := exec.Command(binary(tb), append([]string{"serve", "--listen", addr}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
 	start := time.Now()
-	d := &daemon{url: "http://" + addr, program: launch(tb, exec.Command(binary(tb), append([]string{"serve", "--listen", addr}, args...)...))}
+	d := &daemon{url: "http://" + addr, program: launch(tb, cmd)}
 	d.await(tb, "/livez")
 	d.ready = time.Since(start)
 	return d
