@@ -30,6 +30,8 @@ type Store interface {
 	QuarantineList(ctx context.Context, f ledger.QuarantineFilter) ([]ledger.QuarantineItem, error)
 	QuarantineSet(ctx context.Context, id ledger.ID, state ledger.QuarantineState, by string) error
 	Allow(ctx context.Context, a ledger.AllowanceRow) error
+	Allowance(ctx context.Context, unit int64, sha256 []byte, now time.Time) (by string, ok bool, err error)
+	Disallow(ctx context.Context, unit int64, sha256 []byte) error
 }
 
 // Engines are the pools as operators see them.

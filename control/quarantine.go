@@ -100,10 +100,17 @@ func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error)
 	if err != nil {
 		return Effect{}, err
 	}
+	_, before, err := c.Store.Allowance(ctx, q.Unit, q.SHA256, time.Now())
+	if err != nil {
+		return Effect{}, err
+	}
 	if err := c.Store.Allow(ctx, ledger.AllowanceRow{Unit: q.Unit, SHA256: q.SHA256, By: who(), Until: until}); err != nil {
 		return Effect{}, err
 	}
 	if _, err := c.Vault.Restore(ctx, quarantine.Item{Key: q.Object}, q.SHA256, st, unit, key); err != nil {
+		if !before { // what was not restored is not allowed either
+			err = errors.Join(err, c.Store.Disallow(context.WithoutCancel(ctx), q.Unit, q.SHA256))
+		}
 		if fault.Is(err, fault.Exists) && r.To == "" {
 			err = fault.New(fault.Exists, "control.Restore", e.Key, errors.New("something else is there now; choose another key with --to"))
 		}
@@ -149,18 +156,29 @@ func (c *Control) drop(ctx context.Context, q ledger.QuarantineItem) error {
 	return nil
 }
 
-// Expire purges what has been held for as long as its workflow says.
+// Expire purges what has been held for as long as its workflow says. An item
+// that cannot be purged does not keep the others.
 func (c *Control) Expire(ctx context.Context, now time.Time) (purged int, err error) {
-	for {
-		items, err := c.Store.QuarantineList(ctx, ledger.QuarantineFilter{Expired: now, Limit: page})
-		if err != nil || len(items) == 0 {
-			return purged, err
+	var errs []error
+	for f := (ledger.QuarantineFilter{Expired: now, Limit: page}); ; {
+		items, err := c.Store.QuarantineList(ctx, f)
+		if err != nil {
+			return purged, errors.Join(append(errs, err)...)
 		}
 		for _, q := range items {
-			if err := c.purge(ctx, q, "expiry"); err != nil {
-				return purged, err
+			f.After = q.ID
+			err := c.purge(ctx, q, "expiry")
+			switch {
+			case ctx.Err() != nil:
+				return purged, ctx.Err()
+			case err == nil:
+				purged++
+			case len(errs) < 10:
+				errs = append(errs, fmt.Errorf("%s: %w", q.ID, err))
 			}
-			purged++
+		}
+		if len(items) < page {
+			return purged, errors.Join(errs...)
 		}
 	}
 }

@@ -11,8 +11,11 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -112,18 +115,52 @@ type Remote struct {
 	client *http.Client
 }
 
-// Dial reaches the daemon that runs on a data folder. fault.NotFound if none does.
+// maxAddress is the longest path that a socket's address holds (unix(7)).
+const maxAddress = 107
+
+// SocketAddress is how the socket in a data folder is bound and reached. A path
+// that is too long for an address goes through a descriptor of the folder, which
+// release closes.
+func SocketAddress(data string) (addr string, release func() error, err error) {
+	path := filepath.Join(data, SocketName)
+	if len(path) <= maxAddress {
+		return path, func() error { return nil }, nil
+	}
+	dir, err := os.OpenFile(data, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), SocketName), dir.Close, nil
+}
+
+func dial(ctx context.Context, data string) (net.Conn, error) {
+	addr, release, err := SocketAddress(data)
+	if err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", addr)
+	if rerr := release(); err == nil && rerr != nil {
+		return nil, errors.Join(rerr, c.Close())
+	}
+	return c, err
+}
+
+// Dial reaches the daemon that runs on a data folder. fault.NotFound if none
+// does, fault.Denied if it is somebody else's.
 func Dial(ctx context.Context, data string) (*Remote, error) {
 	path := filepath.Join(data, SocketName)
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
+	c, err := dial(ctx, data)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fault.New(fault.Denied, "control.Dial", path, err)
+	}
 	if err != nil {
 		return nil, fault.New(fault.NotFound, "control.Dial", path, err)
 	}
 	if err := c.Close(); err != nil {
 		return nil, fault.New(fault.Unavailable, "control.Dial", path, err)
 	}
-	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, data) },
 		MaxIdleConns: 2, IdleConnTimeout: 10 * time.Second}
 	return &Remote{path: path, client: &http.Client{Transport: t}}, nil
 }

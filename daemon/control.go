@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
@@ -15,35 +16,104 @@ import (
 	"github.com/landwaiter/landwaiter/store"
 )
 
-// A Local is a Control on a data folder on which no daemon runs.
+// A Local is a Control on a ledger that no daemon of this machine runs on. It
+// only reads, beside whoever else is there, until a call changes something: that
+// call takes the data folder for itself.
 type Local struct {
 	*control.Control
-	d *Daemon
+	read   *store.DB
+	config *config.Config
+	log    *slog.Logger
+	d      *Daemon // open for changes, nil before the first
 }
 
-// OpenControl opens the ledger of c for one command. What only reads needs no
-// lock; the first call that changes something would find another process.
-// fault.NotFound if there is no ledger yet.
+// OpenControl opens the ledger of c for one command. fault.NotFound if there is
+// no ledger yet.
 func OpenControl(ctx context.Context, c *config.Config, log *slog.Logger) (*Local, error) {
-	if !c.Store.DSN.IsSet() {
-		db, err := store.OpenReadOnly(ctx, store.Options{Dir: c.Data})
-		if err != nil {
-			return nil, err
-		}
-		if err := db.Close(); err != nil {
-			return nil, err
-		}
-	}
-	db, err := store.Open(ctx, store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal(), Log: log})
+	db, err := store.OpenReadOnly(ctx, store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal(), Log: log})
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{o: Options{Config: c, Log: log}, log: log, config: c, db: db, set: connectors.NewSet()}
-	if err := d.openQuarantine(ctx); err != nil {
+	return &Local{Control: &control.Control{Store: db}, read: db, config: c, log: log}, nil
+}
+
+// visitFor is how long other nodes of a PostgreSQL may take a command for one of
+// them, should it not end by itself.
+const visitFor = 2 * time.Second
+
+// write opens the ledger for changes.
+func (l *Local) write(ctx context.Context) (*control.Control, error) {
+	if l.d != nil {
+		return l.d.control, nil
+	}
+	d := &Daemon{o: Options{Config: l.config}, log: l.log, set: connectors.NewSet()}
+	err := func() (err error) {
+		at, err := quarantinePlace(ctx, l.read, d)
+		if err != nil {
+			return err
+		}
+		if d.db, err = openStore(ctx, store.Options{Dir: l.config.Data, DSN: l.config.Store.DSN.Reveal(), Log: l.log, Lease: visitFor}); err != nil {
+			return err
+		}
+		return d.openQuarantine(ctx, at)
+	}()
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	d.control = &control.Control{Store: db, Open: d.openLate, Vault: d.vault.Vault}
-	return &Local{d.control, d}, nil
+	d.control = &control.Control{Store: d.db, Open: d.openLate, Vault: d.vault.Vault}
+	l.d = d
+	return d.control, nil
+}
+
+// quarantinePlace is where the ledger says that the quarantine is.
+func quarantinePlace(ctx context.Context, db *store.DB, d *Daemon) (string, error) {
+	u, err := db.Unit(ctx, control.QuarantineUnit)
+	if fault.Is(err, fault.NotFound) {
+		return (&fileURL{d.quarantineDir()}).String(), nil
+	}
+	return u.URL, err
+}
+
+// Restore is Control.Restore.
+func (l *Local) Restore(ctx context.Context, r control.RestoreRequest) (control.Effect, error) {
+	if r.DryRun {
+		return l.Control.Restore(ctx, r)
+	}
+	c, err := l.write(ctx)
+	if err != nil {
+		return control.Effect{}, err
+	}
+	return c.Restore(ctx, r)
+}
+
+// Purge is Control.Purge.
+func (l *Local) Purge(ctx context.Context, id string, dryRun bool) (control.Effect, error) {
+	if dryRun {
+		return l.Control.Purge(ctx, id, dryRun)
+	}
+	c, err := l.write(ctx)
+	if err != nil {
+		return control.Effect{}, err
+	}
+	return c.Purge(ctx, id, dryRun)
+}
+
+// Replay is Control.Replay.
+func (l *Local) Replay(ctx context.Context, id string) (control.Effect, error) {
+	c, err := l.write(ctx)
+	if err != nil {
+		return control.Effect{}, err
+	}
+	return c.Replay(ctx, id)
+}
+
+// Close gives everything back.
+func (l *Local) Close() error {
+	err := l.read.Close()
+	if l.d != nil {
+		err = errors.Join(err, l.d.close())
+	}
+	return err
 }
 
 // openLate opens a unit when a command needs it: from the configuration, where
@@ -56,7 +126,7 @@ func (d *Daemon) openLate(ctx context.Context, name string) (*connectors.Storage
 	if err != nil {
 		return nil, err
 	}
-	units, err := d.unitsOf(d.config)
+	units, err := d.unitsOf(d.o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -71,40 +141,67 @@ func (d *Daemon) openLate(ctx context.Context, name string) (*connectors.Storage
 	return d.set.Get(name)
 }
 
-// Close gives everything back.
-func (l *Local) Close() error { return l.d.close() }
+// FsckOptions say how thoroughly to look, and whether to mend.
+type FsckOptions struct {
+	Deep   int  // read so many percent of the quarantine, and every page of the ledger if not 0
+	Repair bool // count again and end holds of nobody; no daemon may run
+}
 
 // Fsck checks stored state: the ledger's file and what it says of itself, and
-// the quarantine's items against its rows; deep percent of them are read whole.
-func Fsck(ctx context.Context, c *config.Config, deep int, tell func(control.Check) bool) error {
-	db, err := store.OpenReadOnly(ctx, store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal()})
+// the quarantine's items against its rows.
+func Fsck(ctx context.Context, c *config.Config, o FsckOptions, tell func(control.Check) bool) (err error) {
+	at := store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal()}
+	db, err := store.OpenReadOnly(ctx, at) // which makes no ledger where there is none
+	if err == nil && o.Repair {
+		if err = db.Close(); err == nil {
+			db, err = openStore(ctx, at)
+		}
+	}
 	if fault.Is(err, fault.Corrupt) {
-		tell(control.Check{Name: "ledger", State: "fail", Detail: err.Error(),
-			Fix: "move ledger.db away and start: every object is scanned again; the quarantine stays as it is"})
+		tell(damaged(err))
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	problems, err := db.Fsck(ctx, deep > 0)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var problems []store.Problem
+	if o.Repair {
+		problems, err = db.Repair(ctx)
+	}
+	if err == nil {
+		problems, err = db.Fsck(ctx, o.Deep > 0)
+	}
+	if fault.Is(err, fault.Corrupt) {
+		tell(damaged(err))
+		return nil
+	}
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return err
 	}
 	for _, p := range problems {
-		if !tell(control.Check{Name: "ledger", State: "fail", Detail: fmt.Sprint(p)}) {
-			return db.Close()
+		if !tell(control.Check{Name: "ledger", State: "fail", Detail: p.What + ": " + p.Where, Fix: p.Repair}) {
+			return nil
 		}
 	}
 	if len(problems) == 0 && !tell(control.Check{Name: "ledger", State: "ok", Detail: "sound"}) {
-		return db.Close()
+		return nil
 	}
-	return errors.Join(fsckQuarantine(ctx, c, db, deep, tell), db.Close())
+	return fsckQuarantine(ctx, c, db, o.Deep, tell)
+}
+
+func damaged(err error) control.Check {
+	return control.Check{Name: "ledger", State: "fail", Detail: err.Error(),
+		Fix: "stop landwaiter and restore the data folder from a backup, or move ledger.db, ledger.db-wal and ledger.db-shm away: the next start scans every object again; what is in quarantine stays there, to be listed and restored by its files only"}
 }
 
 // fsckQuarantine compares rows and files.
 func fsckQuarantine(ctx context.Context, c *config.Config, db *store.DB, deep int, tell func(control.Check) bool) (err error) {
-	d := &Daemon{o: Options{Config: c}}
-	st, err := all.OpenStorage(ctx, connectors.Unit{Name: control.QuarantineUnit, URL: (&fileURL{d.quarantineDir()}).String(), Probe: "off"}, connectors.Options{})
+	at, err := quarantinePlace(ctx, db, &Daemon{o: Options{Config: c}})
+	if err != nil {
+		return err
+	}
+	st, err := all.OpenStorage(ctx, connectors.Unit{Name: control.QuarantineUnit, URL: at, Probe: "off"}, connectors.Options{})
 	if fault.Is(err, fault.NotFound) {
 		tell(control.Check{Name: "quarantine", State: "ok", Detail: "there is none"})
 		return nil

@@ -9,14 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/pipeline"
 	"github.com/landwaiter/landwaiter/remediation"
@@ -56,9 +59,12 @@ type Daemon struct {
 	metrics *metrics
 	disk    disk
 
-	mu     sync.Mutex
-	config *config.Config
-	units  map[string]connectors.Unit // as served, by name
+	drain, shut time.Duration // bounds of a stop
+
+	changing sync.Mutex // held while units are opened and swapped
+	mu       sync.Mutex
+	units    map[string]pipeline.Unit // as served, by name
+	waiting  map[string]bool          // of those, what could not be opened yet
 }
 
 // Open opens the ledger, the pools and the units. Units that cannot be reached
@@ -67,7 +73,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{o: o, log: o.Log, config: o.Config, units: map[string]connectors.Unit{}, set: connectors.NewSet()}
+	d := &Daemon{o: o, log: o.Log, set: connectors.NewSet(), drain: drainWithin, shut: shutWithin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -78,7 +84,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	if d.db, err = store.Open(ctx, store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal(), Log: o.Log}); err != nil {
+	if d.db, err = openStore(ctx, store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal(), Log: o.Log}); err != nil {
 		return nil, err
 	}
 	if d.box, err = box.Open(ctx, box.Options{Required: c.Sandbox == "required", Log: o.Log}); err != nil {
@@ -92,7 +98,10 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.pools, err = openPools(ctx, c, d.box, o.Log); err != nil {
 		return nil, err
 	}
-	if err := d.openQuarantine(ctx); err != nil {
+	if err := d.openQuarantine(ctx, (&fileURL{d.quarantineDir()}).String()); err != nil {
+		return nil, err
+	}
+	if err := d.enterQuarantine(ctx); err != nil {
 		return nil, err
 	}
 	d.pipe = pipeline.New(pipeline.Options{
@@ -101,7 +110,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept,
 	})
 	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
-	if err := d.serveUnits(ctx, c); err != nil {
+	if err := d.apply(ctx, c); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -126,27 +135,45 @@ func (d *Daemon) storage(unit string) (remediation.Storage, error) {
 	return st, nil
 }
 
+// lockedFor is how long a start waits for a process that is just ending to let
+// go of the data folder.
+const lockedFor = 2 * time.Second
+
+func openStore(ctx context.Context, o store.Options) (*store.DB, error) {
+	for end := time.Now().Add(lockedFor); ; {
+		db, err := store.Open(ctx, o)
+		if !fault.Is(err, fault.Exists) || time.Now().After(end) || sleep(ctx, 50*time.Millisecond) != nil {
+			return db, err
+		}
+	}
+}
+
 // openQuarantine opens the vault's unit. It is in the set, so that plans can
 // name it, and never watched.
-func (d *Daemon) openQuarantine(ctx context.Context) error {
-	dir := d.quarantineDir()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func (d *Daemon) openQuarantine(ctx context.Context, at string) error {
+	u, err := url.Parse(at)
+	if err != nil {
+		return fault.New(fault.Invalid, "daemon.Quarantine", at, err)
+	}
+	if err := os.MkdirAll(u.Path, 0o700); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	u := connectors.Unit{Name: control.QuarantineUnit, URL: (&fileURL{dir}).String()}
-	if err := d.set.Open(ctx, u, d.open); err != nil {
+	if err := d.set.Open(ctx, connectors.Unit{Name: control.QuarantineUnit, URL: at}, d.open); err != nil {
 		return err
 	}
 	st, err := d.set.Get(control.QuarantineUnit)
 	if err != nil {
 		return err
 	}
-	id, err := d.db.EnsureUnit(ctx, connectors.Unit{Name: u.Name, URL: u.URL, Disabled: true, Managed: true})
-	if err != nil {
-		return err
-	}
-	d.vault = &vault{Vault: quarantine.New(control.QuarantineUnit, st), db: d.db, place: id}
+	d.vault = &vault{Vault: quarantine.New(control.QuarantineUnit, st), db: d.db}
 	return nil
+}
+
+// enterQuarantine writes into the ledger where the vault is.
+func (d *Daemon) enterQuarantine(ctx context.Context) (err error) {
+	u := connectors.Unit{Name: control.QuarantineUnit, URL: (&fileURL{d.quarantineDir()}).String(), Disabled: true, Managed: true}
+	d.vault.place, err = d.db.EnsureUnit(ctx, u)
+	return err
 }
 
 func (d *Daemon) quarantineDir() string {
@@ -156,8 +183,25 @@ func (d *Daemon) quarantineDir() string {
 	return filepath.Join(abs(d.o.Config.Data), "quarantine")
 }
 
+// open opens a unit. A probe that the storage did not answer is no result: the
+// unit counts as not open, and is tried again.
 func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Storage, error) {
-	return all.OpenStorage(ctx, u, connectors.Options{Observer: d.metrics})
+	driver, err := all.Open(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	p, err := connectors.Probe(ctx, u, driver)
+	if err != nil && (ctx.Err() != nil || fault.Is(err, fault.Unavailable, fault.Throttled)) {
+		return nil, errors.Join(err, driver.Close())
+	}
+	if err != nil {
+		d.log.Warn("probe failed: what it would have proven is not used", "unit", u.Name, "err", err)
+	}
+	o := connectors.Options{Probed: &p}
+	if d.metrics != nil {
+		o.Observer = d.metrics
+	}
+	return connectors.NewStorage(u, driver, o), nil
 }
 
 func (d *Daemon) bounds(c *config.Config) pipeline.Bounds {
@@ -199,12 +243,10 @@ func (d *Daemon) swept(unit string, s pipeline.SweepStats, err error) {
 
 // backlog counts what is not finished, by unit.
 func (d *Daemon) backlog(ctx context.Context) map[string]float64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	m := map[string]float64{}
-	for name, u := range d.units {
+	for _, u := range d.list() {
 		if n, err := d.db.Backlog(ctx, u.ID); err == nil {
-			m[name] = float64(n)
+			m[u.Name] = float64(n)
 		}
 	}
 	return m
@@ -233,4 +275,16 @@ func abs(path string) string {
 		return p
 	}
 	return path
+}
+
+// sleep waits for t or until ctx ends.
+func sleep(ctx context.Context, t time.Duration) error {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }

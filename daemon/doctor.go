@@ -227,7 +227,7 @@ func (d *doctor) engines(ctx context.Context) {
 
 // units opens every unit and says what it can do.
 func (d *doctor) units(ctx context.Context) {
-	daemon := &Daemon{o: Options{Config: d.c}, config: d.c}
+	daemon := &Daemon{o: Options{Config: d.c}}
 	units, err := daemon.unitsOf(d.c)
 	if err != nil {
 		d.say("units", err, "", "")

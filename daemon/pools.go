@@ -118,12 +118,26 @@ func (ps *pools) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// check says which pools cannot take work.
-func (ps *pools) check(context.Context) error {
+// check fails while no pool at all can take work: then everything waits.
+func (ps *pools) check(ctx context.Context) error {
+	for _, p := range ps.list {
+		if p.Ready() {
+			return nil
+		}
+	}
+	return ps.checkAll(ctx)
+}
+
+// checkAll says which pools cannot take work, and why.
+func (ps *pools) checkAll(context.Context) error {
 	var down []string
 	for _, p := range ps.list {
 		if !p.Ready() {
-			down = append(down, p.Name())
+			why := p.Name()
+			for _, in := range p.Status().Instances {
+				why += fmt.Sprintf(" (%s: %s)", in.Name, orWords(in.Detail, "not probed yet"))
+			}
+			down = append(down, why)
 		}
 	}
 	if len(down) > 0 {
@@ -142,7 +156,7 @@ func (ps *pools) wait(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fault.New(fault.Unavailable, "daemon.Pools", p.Name(), ps.check(ctx))
+			return fault.New(fault.Unavailable, "daemon.Pools", p.Name(), ps.checkAll(ctx))
 		}
 	}
 	return nil

@@ -16,17 +16,22 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 )
 
-// drainWithin bounds how long a stopping daemon may take.
-const drainWithin = 30 * time.Second
+// A stopping daemon takes at most 30 s: so long for the work in hand, and so
+// long to close what it used.
+const (
+	drainWithin = 18 * time.Second
+	shutWithin  = 11 * time.Second
+)
 
 // errDone ends a run that was to go on only once.
 var errDone = errors.New("all that was there is finished")
 
 // Run runs the daemon until ctx ends or, with Once, until all that was there is
-// finished. Sources stop first, then workers, then the ledger is closed; what
-// is not done within 30 s is left for the next start.
+// finished. Sources stop first, then workers, then the ledger is closed, within
+// 30 s; what is not done by then goes on at the next start.
 func (d *Daemon) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, d.close()) }()
+	var base errgroup.Group // what the pipeline stands on
+	defer func() { err = errors.Join(err, d.shutDown(&base)) }()
 	listener, err := d.listen()
 	if err != nil {
 		return err
@@ -38,11 +43,15 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		}
 		return err
 	}
+	hup := make(chan os.Signal, 1)
+	if d.o.Load != nil { // before anybody hears that we are ready
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+	}
 
 	// The ledger and the engines outlive the pipeline: it gives back through them.
 	under, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var base errgroup.Group
+	defer stop() // before what waits for it
 	base.Go(func() error { return d.db.Run(under) })
 	base.Go(func() error { return d.pools.run(under) })
 
@@ -52,8 +61,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.pipe.Run(gctx) })
 	g.Go(func() error { return d.reopen(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
-	g.Go(func() error { return watchdog(gctx, d.db.Ping) })
-	g.Go(func() error { return d.reloads(gctx) })
+	g.Go(func() error { return watchdog(gctx, d.log, d.db.Ping) })
+	g.Go(func() error { return d.reloads(gctx, hup) })
 	if listener != nil {
 		g.Go(func() error { return serveHTTP(gctx, listener, d.mux()) })
 	}
@@ -72,26 +81,53 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.log.Warn("sd_notify", "err", err)
 	}
 
-	done := make(chan error, 1)
-	go func() { done <- g.Wait() }()
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
 	select {
-	case err = <-done:
+	case err = <-ended:
 	case <-ctx.Done():
-		_ = notify("STOPPING=1") // systemd sees us end in any case
-		select {
-		case err = <-done:
-		case <-time.After(drainWithin):
-			return errors.New("stopped without waiting for all work: it goes on at the next start")
-		}
-	}
-	stop()
-	if berr := base.Wait(); berr != nil && !errors.Is(berr, context.Canceled) {
-		err = errors.Join(err, berr)
+		err = d.stopping(ended)
 	}
 	if errors.Is(err, errDone) || errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// stopping waits for the work in hand. What does not end by itself, a call that
+// hears no cancellation, is left: its entry is still in work in the ledger, the
+// next start takes it up, and the ledger takes nothing more from it.
+func (d *Daemon) stopping(ended <-chan error) error {
+	began := time.Now()
+	_ = notify("STOPPING=1") // systemd sees us end in any case
+	select {
+	case err := <-ended:
+		d.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
+		return err
+	case <-time.After(d.drain):
+		d.log.Warn("stopped without waiting for all work: it goes on at the next start", "after", d.drain)
+		return nil
+	}
+}
+
+// shutDown waits for base and closes what Open took. What hangs is left to the
+// end of the process.
+func (d *Daemon) shutDown(base *errgroup.Group) error {
+	closed := make(chan error, 1)
+	go func() {
+		err := base.Wait()
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		closed <- errors.Join(err, d.close())
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(d.shut):
+		d.log.Warn("stopped without closing everything", "after", d.shut)
+		return nil
+	}
 }
 
 // once waits until every unit was swept and nothing is pending.
@@ -106,12 +142,8 @@ func (d *Daemon) once(ctx context.Context) error {
 		} else {
 			calm = 0
 		}
-		t := time.NewTimer(20 * time.Millisecond)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return errDone
@@ -122,9 +154,11 @@ func (d *Daemon) expire(ctx context.Context) error {
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
 	for {
-		if n, err := d.control.Expire(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		n, err := d.control.Expire(ctx, time.Now())
+		if err != nil && ctx.Err() == nil {
 			d.log.Warn("quarantine expiry", "err", err)
-		} else if n > 0 {
+		}
+		if n > 0 {
 			d.log.Info("purged from quarantine", "items", n)
 		}
 		select {
@@ -135,25 +169,18 @@ func (d *Daemon) expire(ctx context.Context) error {
 	}
 }
 
-// reloads reads the configuration again at each SIGHUP.
-func (d *Daemon) reloads(ctx context.Context) error {
-	if d.o.Load == nil {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP)
-	defer signal.Stop(c)
+// reloads reads the configuration again at each signal.
+func (d *Daemon) reloads(ctx context.Context, hup <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-c:
-			_ = notify("RELOADING=1") // informational
+		case <-hup:
+			_ = reloading() // informational
 			if err := d.Reload(ctx); err != nil {
 				d.log.Error("reload refused: everything stays as it was", "err", err)
 			} else {
-				d.log.Info("reloaded")
+				d.log.Info("reloaded", "units", len(d.list()))
 			}
 			_ = notify("READY=1")
 		}
@@ -162,13 +189,18 @@ func (d *Daemon) reloads(ctx context.Context) error {
 
 // listen opens the HTTP listener, nil if the configuration wants none.
 func (d *Daemon) listen() (net.Listener, error) {
-	addr := d.config.Server.Listen
+	addr := d.o.Config.Server.Listen
 	if addr == "off" || addr == "" {
 		return nil, nil
 	}
 	l, err := net.Listen("tcp", addr)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fault.New(fault.Exists, "daemon.Listen", addr, err)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fault.New(fault.Denied, "daemon.Listen", addr, err)
+	case err != nil:
+		return nil, fault.New(fault.Invalid, "daemon.Listen", addr, err)
 	}
 	return l, nil
 }
@@ -209,6 +241,7 @@ func (d *Daemon) checks() []check {
 	return []check{
 		{name: "ledger", run: d.db.Ping},
 		{name: "engines", run: d.pools.check},
+		{name: "pools", advisory: true, run: d.pools.checkAll},
 		{name: "disk", run: func(context.Context) error {
 			if d.disk.full() {
 				return errors.New("too little room: sources wait")

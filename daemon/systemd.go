@@ -2,10 +2,14 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // notify tells systemd how we are, by the sd_notify(3) protocol. It does
@@ -40,24 +44,38 @@ func watchdogInterval() time.Duration {
 	return time.Duration(us) * time.Microsecond / 2
 }
 
-// watchdog gives a sign of life as long as alive says so, until ctx ends.
-func watchdog(ctx context.Context, alive func(context.Context) error) error {
+// watchdog gives a sign of life as long as alive says so, until ctx ends. That
+// systemd cannot be reached is its own affair: it ends us if it minds.
+func watchdog(ctx context.Context, log *slog.Logger, alive func(context.Context) error) error {
 	every := watchdogInterval()
 	if every == 0 {
 		return nil
 	}
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			if alive(ctx) == nil {
-				if err := notify("WATCHDOG=1"); err != nil {
-					return err
-				}
-			}
+	for sleep(ctx, every) == nil {
+		err := within(ctx, every, alive)
+		if err == nil {
+			err = notify("WATCHDOG=1")
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Error("no sign of life for the watchdog", "err", err)
 		}
 	}
+	return nil
+}
+
+// within calls f with a bound on its time.
+func within(ctx context.Context, t time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, t)
+	defer cancel()
+	return f(ctx)
+}
+
+// reloading says that a reload begins; READY=1 ends it. Type=notify-reload
+// wants the time of the monotonic clock with it.
+func reloading() error {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return err
+	}
+	return notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", ts.Nano()/1000))
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
@@ -16,6 +20,13 @@ import (
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/pipeline"
 	"github.com/landwaiter/landwaiter/workflow"
+)
+
+// Bounds on opening units.
+const (
+	openWithin  = 15 * time.Second // of one unit
+	openAtOnce  = 16
+	reopenEvery = 2 * time.Second
 )
 
 // Sweep intervals by kind of unit, where the configuration says nothing.
@@ -91,53 +102,154 @@ func (d *Daemon) unitsOf(c *config.Config) ([]connectors.Unit, error) {
 	return units, nil
 }
 
-// serveUnits makes the ledger and the pipeline serve exactly the units of c.
-// A unit that cannot be opened now is served all the same: its entries wait.
-func (d *Daemon) serveUnits(ctx context.Context, c *config.Config) error {
+// A wanted is a unit that a configuration asks for.
+type wanted struct {
+	unit    connectors.Unit
+	flow    workflow.Workflow
+	storage *connectors.Storage // newly opened, nil if the open one stays or none could be opened
+	err     error               // why none could be opened
+	same    bool                // as it is served now
+}
+
+// prepare opens what c asks for and what is not open as it should be, and
+// changes nothing. What can never work is an error; a place that does not answer
+// is not.
+func (d *Daemon) prepare(ctx context.Context, c *config.Config) (list []*wanted, err error) {
 	flows, err := workflows(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	units, err := d.unitsOf(c)
 	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeAll(list))
+		}
+	}()
+	d.mu.Lock()
+	now := d.units
+	d.mu.Unlock()
+	var g errgroup.Group
+	g.SetLimit(openAtOnce)
+	defer func() { _ = g.Wait() }() // before what was opened is closed
+	for _, u := range units {
+		flow, ok := flows[orDefault(u.Workflow)]
+		if !ok {
+			return list, fault.New(fault.Invalid, "daemon.Units", u.Name, fmt.Errorf("there is no workflow %q", u.Workflow))
+		}
+		w := &wanted{unit: u, flow: flow}
+		list = append(list, w)
+		old, served := now[u.Name]
+		if w.same = served && equal(old.Unit, u); w.same {
+			continue
+		}
+		g.Go(func() error {
+			octx, cancel := context.WithTimeout(ctx, openWithin)
+			defer cancel()
+			w.storage, w.err = d.open(octx, w.unit)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return list, err
+	}
+	if err := ctx.Err(); err != nil {
+		return list, err
+	}
+	for _, w := range list {
+		if w.err != nil && !retry(w.err) {
+			return list, fmt.Errorf("open unit %s: %w", w.unit.Name, w.err)
+		}
+	}
+	return list, nil
+}
+
+func closeAll(list []*wanted) error {
+	var errs []error
+	for _, w := range list {
+		if w.storage != nil {
+			errs = append(errs, w.storage.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// equal says whether two settings are the same unit in the same place; the
+// ledger's number is not among them.
+func equal(a, b connectors.Unit) bool {
+	a.ID, b.ID = 0, 0
+	return reflect.DeepEqual(a, b)
+}
+
+// apply makes the ledger and the pipeline serve exactly the units of c: all of
+// it, or nothing with an error. A unit that cannot be opened now is served all
+// the same: its entries wait. What stays as it was is not touched.
+func (d *Daemon) apply(ctx context.Context, c *config.Config) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	list, err := d.prepare(ctx, c)
+	if err != nil {
 		return err
 	}
-	served := map[string]connectors.Unit{}
-	for _, u := range units {
-		w, ok := flows[orDefault(u.Workflow)]
-		if !ok {
-			return fault.New(fault.Invalid, "daemon.Units", u.Name, fmt.Errorf("there is no workflow %q", u.Workflow))
-		}
-		pu, err := d.enter(ctx, u, w)
+	served := make(map[string]pipeline.Unit, len(list))
+	for _, w := range list {
+		pu, err := d.enter(ctx, w.unit, w.flow)
 		if err != nil {
-			return err
+			return errors.Join(err, closeAll(list))
 		}
-		u.ID = pu.ID
-		if err := d.set.Open(ctx, pu.Unit, d.open); err != nil {
-			if !retry(err) {
-				return err
-			}
-			d.log.Error("unit cannot be opened: its entries wait, it is tried again", "unit", u.Name, "err", err)
-		}
-		d.pipe.Serve(pu)
-		served[u.Name] = pu.Unit
+		served[w.unit.Name] = pu
+	}
+	if err := d.disableOthers(ctx, served); err != nil {
+		return errors.Join(err, closeAll(list))
 	}
 	d.mu.Lock()
-	old := d.units
-	d.units, d.config = served, c
+	old, waits := d.units, d.waiting
+	waiting := map[string]bool{}
+	for _, w := range list {
+		if w.err != nil || w.same && waits[w.unit.Name] {
+			waiting[w.unit.Name] = true
+		}
+	}
+	d.units, d.waiting = served, waiting
 	d.mu.Unlock()
+	var errs []error
+	for _, w := range list {
+		before, was := old[w.unit.Name]
+		pu := served[w.unit.Name]
+		switch {
+		case w.storage != nil:
+			errs = append(errs, d.set.Swap(w.storage))
+		case w.err != nil:
+			if !was || !samePlace(before.Unit, w.unit) {
+				d.set.Drop(w.unit.Name)                                                                                                // never the old place under the new settings
+				_ = d.set.Open(ctx, w.unit, func(context.Context, connectors.Unit) (*connectors.Storage, error) { return nil, w.err }) // which notes why
+			}
+			d.log.Error("unit cannot be opened: its entries wait, it is tried again", "unit", w.unit.Name, "err", w.err)
+		}
+		if !w.same || before.Hash != pu.Hash {
+			d.pipe.Serve(pu)
+		}
+	}
 	for name, u := range old {
 		if _, stays := served[name]; !stays {
 			d.pipe.Drop(u.ID)
 			d.set.Drop(name)
 		}
 	}
-	return d.disableOthers(ctx, served)
+	return errors.Join(errs...)
+}
+
+func samePlace(a, b connectors.Unit) bool {
+	rootA, pathA := connectors.Place(a)
+	rootB, pathB := connectors.Place(b)
+	return rootA == rootB && pathA == pathB
 }
 
 // disableOthers disables the units that a configuration file named once and
 // does not name any more: what is known of them stays.
-func (d *Daemon) disableOthers(ctx context.Context, served map[string]connectors.Unit) error {
+func (d *Daemon) disableOthers(ctx context.Context, served map[string]pipeline.Unit) error {
 	all, err := d.db.Units(ctx)
 	if err != nil {
 		return err
@@ -196,32 +308,48 @@ func (d *Daemon) enter(ctx context.Context, u connectors.Unit, w workflow.Workfl
 
 // reopen tries again to open the units that could not be opened.
 func (d *Daemon) reopen(ctx context.Context) error {
-	wait := time.Second
 	for {
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
+		if err := sleep(ctx, reopenEvery); err != nil {
+			return err
 		}
-		failed := false
-		for _, u := range d.list() {
-			if _, err := d.set.Get(u.Name); err == nil {
-				continue
-			}
-			if err := d.set.Open(ctx, u, d.open); err != nil {
-				failed = true
-				continue
-			}
-			d.log.Info("unit is open", "unit", u.Name)
-			d.pipe.Sweep(u.ID, "")
+		d.mu.Lock()
+		names := slices.Sorted(maps.Keys(d.waiting))
+		d.mu.Unlock()
+		var g errgroup.Group
+		g.SetLimit(openAtOnce)
+		d.changing.Lock()
+		for _, name := range names {
+			g.Go(func() error { return d.openAgain(ctx, name) })
 		}
-		wait = 5 * time.Second
-		if failed {
-			wait = 2 * time.Second
+		err := g.Wait()
+		d.changing.Unlock()
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// openAgain opens one unit that waits and starts to serve it anew: it is swept
+// and watched at once.
+func (d *Daemon) openAgain(ctx context.Context, name string) error {
+	d.mu.Lock()
+	u, ok := d.units[name]
+	ok = ok && d.waiting[name] // a reload may have been faster
+	d.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	octx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	if err := d.set.Open(octx, u.Unit, d.open); err != nil {
+		return nil // it is in the set, for whoever asks
+	}
+	d.mu.Lock()
+	delete(d.waiting, name)
+	d.mu.Unlock()
+	d.log.Info("unit is open", "unit", name)
+	d.pipe.Serve(u)
+	return nil
 }
 
 func (d *Daemon) list() []connectors.Unit {
@@ -229,7 +357,7 @@ func (d *Daemon) list() []connectors.Unit {
 	defer d.mu.Unlock()
 	var l []connectors.Unit
 	for _, u := range d.units {
-		l = append(l, u)
+		l = append(l, u.Unit)
 	}
 	return l
 }
@@ -259,19 +387,11 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := workflows(c); err != nil {
-		return err
-	}
-	if _, err := d.unitsOf(c); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	old := d.config
-	d.mu.Unlock()
-	if changed := restartOnly(old, c); len(changed) > 0 {
+	c.Data = abs(c.Data)
+	if changed := restartOnly(d.o.Config, c); len(changed) > 0 {
 		d.log.Warn("these changes need a restart", "sections", changed)
 	}
-	return d.serveUnits(ctx, c)
+	return d.apply(ctx, c)
 }
 
 // restartOnly names the sections that differ and that a reload cannot change.

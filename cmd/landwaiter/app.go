@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/daemon"
 	"github.com/landwaiter/landwaiter/internal/output"
 	"github.com/landwaiter/landwaiter/ledger"
 )
@@ -42,7 +43,7 @@ type Program struct {
 	Dial func(ctx context.Context, o config.Options) (backend, error)
 	// Doctor and Fsck look at the set-up and at stored state.
 	Doctor func(ctx context.Context, o config.Options) checks
-	Fsck   func(ctx context.Context, o config.Options, deep int) checks
+	Fsck   func(ctx context.Context, o config.Options, f daemon.FsckOptions) checks
 	// Storages and Engines are the URL schemes that exist; nil = any.
 	Storages, Engines []string
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/daemon"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/scan"
@@ -299,8 +300,8 @@ func TestServeAndChecks(t *testing.T) {
 		Doctor: func(context.Context, config.Options) checks {
 			return seq([]control.Check{{Name: "clock", State: "ok"}, {Name: "disk", State: "fail", Fix: "make room"}}, nil)
 		},
-		Fsck: func(_ context.Context, _ config.Options, deep int) checks {
-			return seq([]control.Check{{Name: fmt.Sprint("deep ", deep), State: "ok"}}, nil)
+		Fsck: func(_ context.Context, _ config.Options, o daemon.FsckOptions) checks {
+			return seq([]control.Check{{Name: fmt.Sprint("deep ", o.Deep, o.Repair), State: "ok"}}, nil)
 		},
 	}
 	code, _, _ := execute(p, "serve", "--watch", "/a,b", "--watch", "/c", "--listen", "off", "--data", "/d", "--quarantine", "/q")

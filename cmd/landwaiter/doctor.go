@@ -6,13 +6,15 @@ import (
 	"iter"
 
 	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/daemon"
 	"github.com/landwaiter/landwaiter/internal/output"
 )
 
 type doctorCmd struct{}
 
 type fsckCmd struct {
-	Deep int `placeholder:"PERCENT" help:"Read so many percent of the quarantine and compare hashes."`
+	Deep   int  `placeholder:"PERCENT" help:"Read so many percent of the quarantine and compare hashes."`
+	Repair bool `help:"Count again and end holds of nobody. No daemon may run."`
 }
 
 // checks come one after the other, as they are made.
@@ -37,7 +39,7 @@ func (c *fsckCmd) Run(ctx context.Context, a *App) error {
 	if c.Deep < 0 || c.Deep > 100 {
 		return usage(fmt.Errorf("--deep %d is no percentage", c.Deep))
 	}
-	return listChecks(a, a.Program.Fsck(ctx, a.options(), c.Deep))
+	return listChecks(a, a.Program.Fsck(ctx, a.options(), daemon.FsckOptions{Deep: c.Deep, Repair: c.Repair}))
 }
 
 // listChecks prints checks and fails if one did.

@@ -189,6 +189,9 @@ func (p *wired) dial(ctx context.Context, o config.Options) (backend, error) {
 	if err == nil {
 		return r, nil
 	}
+	if !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
 	return daemon.OpenControl(ctx, c, p.logger(c))
 }
 
@@ -203,14 +206,14 @@ func (p *wired) doctor(ctx context.Context, o config.Options) checks {
 	}
 }
 
-func (p *wired) fsck(ctx context.Context, o config.Options, deep int) checks {
+func (p *wired) fsck(ctx context.Context, o config.Options, f daemon.FsckOptions) checks {
 	return func(yield func(control.Check, error) bool) {
 		c, err := config.Load(o)
 		if err != nil {
 			yield(control.Check{}, err)
 			return
 		}
-		if err := daemon.Fsck(ctx, c, deep, func(ch control.Check) bool { return yield(ch, nil) }); err != nil {
+		if err := daemon.Fsck(ctx, c, f, func(ch control.Check) bool { return yield(ch, nil) }); err != nil {
 			yield(control.Check{}, err)
 		}
 	}
