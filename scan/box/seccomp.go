@@ -84,7 +84,11 @@ func program() []unix.SockFilter {
 			unix.SockFilter{Code: ret, K: yes},
 			unix.SockFilter{Code: ret, K: no})
 	}
-	return append(p, unix.SockFilter{Code: ret, K: deny})
+	return append(p,
+		// A C library takes this for an old kernel and turns to clone.
+		unix.SockFilter{Code: jeq, K: unix.SYS_CLONE3, Jf: 1},
+		unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		unix.SockFilter{Code: ret, K: deny})
 }
 
 // filterSyscalls puts the filter on all threads at once. It needs
