@@ -256,6 +256,7 @@ func (p *Pipeline) again(ctx context.Context, u *unit, e *ledger.Entry, err erro
 		e.Lane = snooze.lane
 		return p.o.Ledger.GiveBack(ctx, e, snooze.until, false)
 	case errors.Is(err, ledger.ErrHeld):
+		e.Version = "" // the plan that holds the key may have made it: ask the inventory then
 		return p.o.Ledger.GiveBack(ctx, e, now.Add(jitter(500*time.Millisecond)), false)
 	case errors.As(err, &unit):
 		until := u.pause(now, err)

@@ -112,6 +112,8 @@ type world struct {
 	bounds pipeline.Bounds
 	engine *engine
 	now    func() time.Time
+	// effect, if not nil, hears of each call to a unit that took effect.
+	effect func(unit, op string)
 	// called, if not nil, is asked before each call to the ledger that changes an
 	// entry, and with op+"+" after its effect.
 	called func(op, key string) error
@@ -121,6 +123,7 @@ type world struct {
 	hook func(unit, op, key string) error
 	// finish is called for each finished entry.
 	finish func(*ledger.Entry)
+	about  string // what the test does now, for its failure
 
 	db     *store.DB
 	set    *connectors.Set
@@ -220,7 +223,12 @@ func (w *world) faults(u unit) *connectortest.Faults {
 		}
 		return nil
 	}
-	return &connectortest.Faults{Driver: u.driver, Before: ask, After: func(op, key string) error { return ask(op+"+", key) }}
+	return &connectortest.Faults{Driver: u.driver, Before: ask, After: func(op, key string) error {
+		if w.effect != nil {
+			w.effect(u.Name, op)
+		}
+		return ask(op+"+", key)
+	}}
 }
 
 func (w *world) log() *slog.Logger {
@@ -330,7 +338,7 @@ func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("not %s within 30 s; entries %s", what, w.states())
+			w.t.Fatalf("not %s within 30 s; entries %s%s", what, w.states(), w.about)
 		}
 	}
 }
@@ -360,6 +368,11 @@ func (w *world) states() string {
 		if u.Name == vaultUnit {
 			continue
 		}
+		n, err := w.db.Backlog(context.Background(), w.ids[u.Name])
+		if err != nil {
+			return err.Error()
+		}
+		fmt.Fprintf(&b, "\n  %s: backlog %d, fault %v", u.Name, n, w.pipe.Fault(w.ids[u.Name]))
 		for i, e := range w.entries(u.Name) {
 			if i == 20 {
 				b.WriteString(" …")

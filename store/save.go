@@ -191,6 +191,14 @@ var (
 		cols: "unit:i ikey:b entry:b",
 		sql:  "SELECT {ord} 1 FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
 	}
+	// A pending entry of a version that became known only after the entry was made
+	// (an event of our own write, or one that came while the version was being
+	// acted on) loses its hint, so that its worker asks the inventory.
+	doubtPending = &set{
+		cols: "unit:i ikey:b version:b none:b",
+		sql: `UPDATE entries SET version = :none {from} WHERE entries.unit = :unit AND entries.ikey = :ikey AND entries.state = 0 AND entries.waiting > 0
+			AND entries.force = 0 AND entries.version = :version AND length(entries.vkey) = 0 {back}`,
+	}
 	dropHolds = &set{
 		cols: "entry:b",
 		sql:  "DELETE FROM holds {using} WHERE holds.entry = :entry {back}",
@@ -247,13 +255,16 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 	}
 	var inv []invRow
 	var keys []keyRef
-	var dropAll, drop [][]any
+	var dropAll, drop, doubt [][]any
 	for _, o := range done {
 		e := &o.e
 		for _, own := range o.own {
 			ikey, tail := indexKey(own.Key)
 			inv = append(inv, invRow{unit: own.Unit, ikey: ikey, tail: tail, version: []byte(own.Version), verdict: int64(e.Verdict),
 				reason: reasonCode(e.Reason), size: own.Size, entry: e.ID[:], gone: own.Gone})
+			if !own.Gone {
+				doubt = append(doubt, []any{own.Unit, ikey, []byte(own.Version), []byte{}})
+			}
 			if o.release {
 				drop = append(drop, []any{e.ID[:], own.Unit, ikey})
 				keys = append(keys, keyRef{own.Unit, own.Key})
@@ -268,6 +279,10 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 			t.due(e.Unit, e.Lane, due, e.Slot)
 		case finish:
 			inv = t.ended(o, inv)
+			if e.State == ledger.Acting && o.end.Current {
+				ikey, _ := indexKey(e.Key)
+				doubt = append(doubt, []any{e.Unit, ikey, []byte(e.Version), []byte{}})
+			}
 			if len(e.Plan) > 0 {
 				dropAll = append(dropAll, []any{e.ID[:]})
 			}
@@ -293,6 +308,9 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 		return err
 	}
 	if err := t.inventory(ctx, inv); err != nil {
+		return err
+	}
+	if _, err := t.c.each(ctx, doubtPending, doubt); err != nil {
 		return err
 	}
 	if err := t.nexts(ctx, done); err != nil {

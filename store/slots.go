@@ -109,7 +109,8 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 	}
 	now := db.now()
 	var rows [][]any
-	err := c.query(ctx, "SELECT e.id, e.story FROM entries e WHERE e.state < 2 AND e.waiting = 0"+where, func(c cells) error {
+	var keys []keyRef
+	err := c.query(ctx, "SELECT e.id, e.story, e.unit, e.ikey, e.tail FROM entries e WHERE e.state < 2 AND e.waiting = 0"+where, func(c cells) error {
 		e := ledger.Entry{ID: toID(c.b(0))}
 		if b := nullable(c, 1); b != nil {
 			if err := json.Unmarshal(b, &e.Story); err != nil {
@@ -118,14 +119,20 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 		}
 		e.Tell(fromMicros(micros(now)), "crash", "the process died while this entry was in work")
 		story, err := encodeList(e.Story)
+		keys = append(keys, keyRef{c.i(2), wholeKey(c.b(3), nullable(c, 4))})
 		rows = append(rows, []any{e.ID[:], micros(now), int64(ledger.Alone), story})
 		return err
 	}, args...)
 	if err != nil {
 		return err
 	}
-	_, err = c.each(ctx, crashedEntry, rows)
-	return err
+	if _, err = c.each(ctx, crashedEntry, rows); err != nil {
+		return err
+	}
+	for _, ref := range keys { // others of the key may have been parked behind it: its end wakes them
+		db.busy.park(ref, true)
+	}
+	return nil
 }
 
 // lookDue notes from when on each line of our slots may have work, after they
