@@ -245,14 +245,14 @@ func TestTimeout(t *testing.T) {
 	// A walk that merely takes long ends by itself, with what it knows.
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	for range 400 {
+	for range 100 {
 		if _, err := z.Write(make([]byte, 1<<20)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	z.Close()
 	res, err := p.Inspect(context.Background(), file(t, b.Bytes()), int64(b.Len()),
-		scan.Limits{Timeout: 50 * time.Millisecond, Ratio: 1 << 30}, Ask{})
+		scan.Limits{Timeout: 20 * time.Millisecond, Ratio: 1 << 30}, Ask{})
 	if err != nil || res.Facts.Reason != scan.Timeout || res.Facts.Entries != 1 {
 		t.Errorf("got %+v, %v", res, err)
 	}

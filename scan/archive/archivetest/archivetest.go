@@ -225,14 +225,14 @@ func Bombs() map[string][]byte {
 	zeros := make([]byte, 8<<20)
 	return map[string][]byte{
 		"overlap":    OverlapZip(2000, 1<<20),
-		"bzip2":      bytes.Repeat(Bzip2Zeros(), 1000),
-		"zstd":       bytes.Repeat(Zstd(zeros), 1000),
-		"xz":         bytes.Repeat(Xz(zeros), 20),
+		"bzip2":      bytes.Repeat(Bzip2Zeros(), 400),
+		"zstd":       bytes.Repeat(Zstd(zeros), 400),
+		"xz":         bytes.Repeat(Xz(zeros), 8),
 		"gzip":       bytes.Repeat(Gzip(zeros), 100),
 		"tar":        SparseTar(1 << 40),
 		"tar in zip": Zip("a", string(SparseTar(1<<40))),
-		"many zips":  StoredZip(slices.Repeat([]string{"z", string(Zip("a", string(zeros)))}, 200)...),
+		"many":       StoredZip(slices.Repeat([]string{"z", string(Zstd(zeros))}, 100)...),
 		"tar in xz":  Xz(Tar(tar.FormatPAX, "a", string(make([]byte, 40<<20)))),
-		"bz2 in zip": StoredZip("bz", string(bytes.Repeat(Bzip2Zeros(), 1000))),
+		"bz2 in zip": StoredZip("bz", string(bytes.Repeat(Bzip2Zeros(), 400))),
 	}
 }
