@@ -22,6 +22,7 @@ import (
 	"github.com/landwaiter/landwaiter/scan"
 	"github.com/landwaiter/landwaiter/scan/archive/archivetest"
 	"github.com/landwaiter/landwaiter/scan/box"
+	"github.com/landwaiter/landwaiter/scan/scantest"
 )
 
 func TestMain(m *testing.M) {
@@ -71,6 +72,17 @@ func pool(t testing.TB, o box.Options) *box.Pool {
 	}
 	t.Cleanup(func() { p.Close() })
 	return p
+}
+
+func TestSuite(t *testing.T) {
+	p := pool(t, box.Options{})
+	scantest.Run(t, scantest.Harness{Open: func(t *testing.T) scan.Engine {
+		e, err := Open(context.Background(), Options{Box: p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}})
 }
 
 func TestScan(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -87,17 +88,24 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Close stops following the lists. The box is its owner's.
+// Close stops following the lists, after which nothing is scanned. The box is
+// its owner's.
 func (e *Engine) Close() error {
 	e.stop()
 	e.done.Wait()
+	e.defs.close()
 	return nil
 }
+
+var errClosed = fault.New(fault.Unavailable, "builtin.Engine", "", os.ErrClosed)
 
 // Probe tells the definitions. An engine whose lists are broken works on with
 // the earlier ones and says so.
 func (e *Engine) Probe(ctx context.Context) (scan.Health, error) {
 	l, broken := e.defs.state()
+	if l == nil {
+		return scan.Health{}, errClosed
+	}
 	h := scan.Health{Ready: true, Version: "builtin " + version, Definitions: l.definitions(), DefinedAt: l.newest,
 		Detail: broken, Limits: e.opts.Limits}
 	h.Limits.Encrypted, h.Limits.Exceeded = true, true
@@ -131,6 +139,12 @@ func (e *Engine) workspace(l *lists) *workspace {
 func (e *Engine) Scan(ctx context.Context, s scan.Sample) (scan.Report, error) {
 	began := time.Now()
 	l, _ := e.defs.state()
+	if l == nil {
+		return scan.Report{}, errClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return scan.Report{}, err
+	}
 	rep := scan.Report{Engine: "builtin", Definitions: l.definitions(), DefinedAt: l.newest, Engines: 1}
 	finish := func(v scan.Verdict, r scan.Reason) (scan.Report, error) {
 		rep.Verdict, rep.Reason, rep.Code, rep.Took = v, r, scan.Code(v, r), time.Since(began)

@@ -33,7 +33,14 @@ func (w *watched) open(paths []string) error {
 	return nil
 }
 
-// state returns the lists, and what is wrong with newer ones.
+// close forgets the lists.
+func (w *watched) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cur = nil
+}
+
+// state returns the lists, nil after close, and what is wrong with newer ones.
 func (w *watched) state() (*lists, string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
