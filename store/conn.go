@@ -33,7 +33,6 @@ type conn interface {
 //	{backid}               the same where the statement inserts: by the first column, which must be bytes
 //	{order}                rows in the order given, so that two nodes lock in one order
 //	{lock}                 keep what was read until the commit
-//	{mine}                 only entries of slots that are this node's; needs :node and :epoch
 type set struct {
 	cols string // names with types: "id:b unit:i"; b bytes, i integer
 	sql  string
@@ -48,13 +47,11 @@ func (s *set) names() (names []string, types []byte) {
 	return names, types
 }
 
-const guardSQL = " AND EXISTS (SELECT 1 FROM slots sl WHERE sl.slot = entries.slot AND sl.node = :node AND sl.epoch = :epoch)"
-
 // lite returns the statement for one row, and which columns its parameters take.
 // They have no names: SQLite would look each up in a list.
 func (s *set) lite() (sql string, order []int) {
 	text := strings.NewReplacer("{from}", "", "{using}", "", "{also}", "", "{ord}", "", "{back}", "", "{backid}", "",
-		"{order}", "", "{lock}", "", "{mine}", "", "GREATEST(", "max(", "LEAST(", "min(").Replace(s.sql)
+		"{order}", "", "{lock}", "", "GREATEST(", "max(", "LEAST(", "min(").Replace(s.sql)
 	names, _ := s.names()
 	sql = bindNames(text, names, func(i int) string {
 		order = append(order, i)
@@ -80,8 +77,7 @@ func (s *set) postgres() string {
 	}
 	rows.WriteString(") WITH ORDINALITY AS v(" + strings.Join(names, ", ") + ", ord)")
 	text = strings.NewReplacer("{from}", "FROM "+rows.String(), "{using}", "USING "+rows.String(), "{also}", ", "+rows.String(),
-		"{ord}", "v.ord, ", "{back}", " RETURNING v.ord", "{backid}", " RETURNING "+names[0], "{order}", " ORDER BY v.ord",
-		"{mine}", guardSQL).Replace(text)
+		"{ord}", "v.ord, ", "{back}", " RETURNING v.ord", "{backid}", " RETURNING "+names[0], "{order}", " ORDER BY v.ord").Replace(text)
 	if from, _, ok := strings.Cut(text, "{lock}"); ok {
 		text = from + " FOR UPDATE OF " + lockTable(s.sql)
 	}

@@ -59,7 +59,7 @@ func (db *DB) fsckStates(ctx context.Context, _ bool, out *[]Problem) error {
 	for _, c := range []struct{ what, where string }{
 		{"no such state", "e.state NOT IN (0, 1, 2)"},
 		{"finished without an outcome", "e.state = 2 AND e.outcome NOT IN (1, 2, 3, 4, 5)"},
-		{"finished, yet in the queue", "e.state = 2 AND e.waiting <> 0"},
+		{"finished, yet in the queue", "e.state = 2 AND e.running <> 0"},
 		{"done without a verdict", "e.state = 2 AND e.outcome = 1 AND e.verdict NOT IN (1, 2, 3, 4)"},
 		{"of a unit, scan or workflow that is not in the ledger", "e.unit NOT IN (SELECT id FROM units) OR e.scan NOT IN (SELECT n FROM scans) OR e.workflow NOT IN (SELECT n FROM workflows)"},
 	} {

@@ -271,11 +271,11 @@ var (
 	foldEntry = &set{
 		cols: "unit:i scan:i ikey:b vkey:b version:b priority:i due:i seq:i force:i chk:i",
 		sql: `UPDATE entries SET seq = entries.seq + :seq, force = GREATEST(entries.force, :force), priority = GREATEST(entries.priority, :priority),
-			attempts = CASE WHEN entries.waiting > 0 AND ` + otherVersionSQL + ` THEN 0 ELSE entries.attempts END,
-			crashes = CASE WHEN entries.waiting > 0 AND ` + otherVersionSQL + ` THEN 0 ELSE entries.crashes END,
-			lane = CASE WHEN entries.waiting > 0 AND ` + otherVersionSQL + ` THEN 0 ELSE entries.lane END,
-			due = CASE WHEN entries.waiting = 1 AND (entries.attempts = 0 OR ` + otherVersionSQL + `) THEN LEAST(entries.due, :due) ELSE entries.due END,
-			version = CASE WHEN entries.waiting > 0 AND length(:version) > 0 THEN :version ELSE entries.version END
+			attempts = CASE WHEN entries.running = 0 AND ` + otherVersionSQL + ` THEN 0 ELSE entries.attempts END,
+			crashes = CASE WHEN entries.running = 0 AND ` + otherVersionSQL + ` THEN 0 ELSE entries.crashes END,
+			lane = CASE WHEN entries.running = 0 AND ` + otherVersionSQL + ` THEN 0 ELSE entries.lane END,
+			due = CASE WHEN entries.running = 0 AND entries.parked = 0 AND (entries.attempts = 0 OR ` + otherVersionSQL + `) THEN LEAST(entries.due, :due) ELSE entries.due END,
+			version = CASE WHEN entries.running = 0 AND length(:version) > 0 THEN :version ELSE entries.version END
 			{from} WHERE entries.unit = :unit AND entries.ikey = :ikey AND entries.scan = :scan AND entries.vkey = :vkey AND entries.state = 0
 			AND (:chk = 0 OR ` + sameVersionSQL + `) {back}`,
 	}
@@ -387,16 +387,16 @@ func (t *turn) drop(ctx context.Context, list []*fresh) (left []*fresh, err erro
 var (
 	pendingOf = &set{
 		cols: "unit:i ikey:b",
-		sql:  "SELECT {ord} e.id, e.version, e.waiting, e.scan, e.size FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
+		sql:  "SELECT {ord} e.id, e.version, e.running, e.scan, e.size FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
 	}
 	endGone = &set{
 		cols: "id:b now:i verdict:i reason:i outcome:i",
-		sql: `UPDATE entries SET state = 2, waiting = 0, seq = entries.seq + 1, outcome = :outcome, verdict = :verdict, reason = :reason, finished = :now
-			{from} WHERE entries.id = :id AND entries.state = 0 AND entries.waiting > 0 {back}`,
+		sql: `UPDATE entries SET state = 2, seq = entries.seq + 1, outcome = :outcome, verdict = :verdict, reason = :reason, finished = :now
+			{from} WHERE entries.id = :id AND entries.state = 0 AND entries.running = 0 {back}`,
 	}
 	touchEntry = &set{
 		cols: "id:b now:i",
-		sql: `UPDATE entries SET seq = entries.seq + 1, due = CASE WHEN entries.waiting = 1 AND entries.attempts = 0 THEN LEAST(entries.due, :now) ELSE entries.due END
+		sql: `UPDATE entries SET seq = entries.seq + 1, due = CASE WHEN entries.running = 0 AND entries.parked = 0 AND entries.attempts = 0 THEN LEAST(entries.due, :now) ELSE entries.due END
 			{from} WHERE entries.id = :id AND entries.state = 0 {back}`,
 	}
 )
@@ -424,7 +424,7 @@ func (t *turn) deleted(ctx context.Context, w *wave) error {
 			if !f.op.unit.allVersions {
 				doubt[i] = true
 			}
-		case c.i(2) == 0: // in work: the worker will see
+		case c.i(2) != 0: // in work: the worker will see
 			touch = append(touch, []any{c.b(0), t.now})
 		default:
 			end = append(end, []any{c.b(0), t.now, int64(scan.NotScanned), reasonCode(scan.Gone), codeOf(outcomes[:], ledger.OutcomeGone)})

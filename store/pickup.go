@@ -50,10 +50,10 @@ const heldSQL = "EXISTS (SELECT 1 FROM holds h WHERE h.unit = e.unit AND h.ikey 
 // behindSQL: the pending e must wait, for a hold or for an entry that acts on its
 // key and is not in work now: it died with its process, or backs off. That one
 // goes first, else both would do what one of them has done already.
-const behindSQL = "(" + heldSQL + " OR EXISTS (SELECT 1 FROM entries a WHERE a.unit = e.unit AND a.ikey = e.ikey AND a.state > 0 AND a.state = 1))"
+const behindSQL = "(" + heldSQL + " OR EXISTS (SELECT 1 FROM entries a WHERE a.unit = e.unit AND a.ikey = e.ikey AND a.state = 1))"
 
 const (
-	waitingSQL = "unit = ? AND lane = ? AND state < 2 AND waiting > 0"
+	waitingSQL = "unit = ? AND lane = ? AND state < 2 AND running = 0"
 
 	liteTop  = "SELECT priority, due FROM entries WHERE " + waitingSQL + " AND priority < ? ORDER BY priority DESC, due LIMIT 1"
 	litePick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + behindSQL + " ELSE 0 END, e.started > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
@@ -62,13 +62,13 @@ const (
 
 var (
 	startEntry = &set{
-		cols: "id:b now:i node:b epoch:i",
-		sql: `UPDATE entries SET waiting = 0, attempts = entries.attempts + 1, started = CASE WHEN entries.started = 0 THEN :now ELSE entries.started END
-			{from} WHERE entries.id = :id AND entries.waiting > 0 AND entries.state < 2{mine} {back}`,
+		cols: "id:b now:i",
+		sql: `UPDATE entries SET running = 1, parked = 0, attempts = entries.attempts + 1, started = CASE WHEN entries.started = 0 THEN :now ELSE entries.started END
+			{from} WHERE entries.id = :id AND entries.running = 0 AND entries.state < 2 {back}`,
 	}
 	parkEntry = &set{
 		cols: "id:b due:i",
-		sql:  "UPDATE entries SET waiting = 2, due = :due {from} WHERE entries.id = :id AND entries.waiting > 0 {back}",
+		sql:  "UPDATE entries SET parked = 1, due = :due {from} WHERE entries.id = :id AND entries.running = 0 {back}",
 	}
 	wholeEntry = &set{
 		cols: "id:b",
@@ -77,8 +77,8 @@ var (
 	// The next entry of a key that is free again.
 	wakeEntry = &set{
 		cols: "unit:i ikey:b now:i",
-		sql: `UPDATE entries SET waiting = 1, due = :now {from} WHERE entries.id = (SELECT w.id FROM entries w
-			WHERE w.unit = :unit AND w.ikey = :ikey AND w.state = 0 AND w.waiting = 2 ORDER BY w.priority DESC, w.id LIMIT 1) {back}`,
+		sql: `UPDATE entries SET parked = 0, due = :now {from} WHERE entries.id = (SELECT w.id FROM entries w
+			WHERE w.unit = :unit AND w.ikey = :ikey AND w.state = 0 AND w.parked = 1 ORDER BY w.priority DESC, w.id LIMIT 1) {back}`,
 	}
 )
 
@@ -138,7 +138,7 @@ func (t *turn) tops(ctx context.Context, l line, below int64) (map[int64]int64, 
 	if t.db.alone() {
 		return tops, t.c.query(ctx, liteTop, f, l.unit, int64(l.lane), below)
 	}
-	return tops, t.c.query(ctx, pgTop, f, t.db.slots.numbers(), l.unit, int64(l.lane), below)
+	return tops, t.c.query(ctx, pgTop, f, t.slots(), l.unit, int64(l.lane), below)
 }
 
 type candidate struct {
@@ -179,7 +179,7 @@ func (t *turn) candidates(ctx context.Context, l line, priority int64, n int) (l
 	if t.db.alone() {
 		return list, t.c.query(ctx, litePick, f, l.unit, int64(l.lane), priority, t.now, n)
 	}
-	mine := t.db.slots.numbers()
+	mine := t.slots()
 	each := min(n, max(4, 4*n/max(1, len(mine))))
 	err = t.c.query(ctx, pgPick, f, mine, l.unit, int64(l.lane), priority, t.now, each, n)
 	return list, err
@@ -204,10 +204,10 @@ func (t *turn) take(ctx context.Context, p *pickOp, list []candidate) (moved boo
 		case list[i].held:
 			park = append(park, []any{e.ID[:], t.now + parkHold.Microseconds()})
 		default:
-			e.Epoch = t.db.slots.epoch(e.Slot)
+			e.Epoch = t.own[e.Slot]
 			taken[ref] = true
 			chosen = append(chosen, i)
-			start = append(start, []any{e.ID[:], t.now, t.db.node[:], e.Epoch})
+			start = append(start, []any{e.ID[:], t.now})
 		}
 	}
 	if _, err := t.c.each(ctx, parkEntry, park); err != nil {
@@ -220,7 +220,7 @@ func (t *turn) take(ctx context.Context, p *pickOp, list []candidate) (moved boo
 	moved = len(park) > 0
 	where := make([]int, 0, len(chosen))
 	for i, n := range chosen {
-		if !hit[i] { // the slot is not ours any more
+		if !hit[i] {
 			continue
 		}
 		moved = true

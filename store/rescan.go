@@ -25,7 +25,7 @@ var (
 	}
 	reopenEntry = &set{
 		cols: "id:b now:i seq:i priority:i cause:b workflow:i story:b",
-		sql: `UPDATE entries SET state = 0, waiting = 1, lane = 0, priority = :priority, due = :now, seq = entries.seq + :seq, force = 1, attempts = 0, crashes = 0,
+		sql: `UPDATE entries SET state = 0, running = 0, parked = 0, lane = 0, priority = :priority, due = :now, seq = entries.seq + :seq, force = 1, attempts = 0, crashes = 0,
 			cancel = 0, cause = :cause, workflow = :workflow, started = 0, finished = 0, outcome = 0, verdict = 0, reason = 0, threat = NULL, code = 0, engines = 0,
 			engine = NULL, decision = 0, decided_by = NULL, report = NULL, plan = NULL, error = NULL, story = :story
 			{from} WHERE entries.id = :id AND entries.state = 2 AND NOT EXISTS (SELECT 1 FROM entries p WHERE p.unit = entries.unit AND p.ikey = entries.ikey
@@ -167,7 +167,7 @@ func (db *DB) Cancel(ctx context.Context, id ledger.ID) (n int64, err error) {
 		return 0, err
 	}
 	err = db.do(ctx, func(ctx context.Context, c conn) error {
-		n, err = c.exec(ctx, "UPDATE entries SET cancel = 1, due = CASE WHEN waiting = 1 THEN ? ELSE due END WHERE unit = ? AND scan = ? AND state = 0",
+		n, err = c.exec(ctx, "UPDATE entries SET cancel = 1, due = CASE WHEN running = 0 AND parked = 0 THEN ? ELSE due END WHERE unit = ? AND scan = ? AND state = 0",
 			micros(db.now()), sc.unit, sc.n)
 		return err
 	})

@@ -154,28 +154,26 @@ var (
 	// The "+ 0" keeps SQLite from planning again for every value: whether the
 	// value picks a partial index does not matter where the id does.
 	saveEntry = &set{
-		cols: "id:b was:i run:i begin:i strict:i hurry:i now:i node:b epoch:i " +
-			"state:i waiting:i lane:i attempts:i due:i seq:i version:b size:i mtime:i md5:b sha1:b sha256:b outcome:i finished:i " +
+		cols: "id:b was:i run:i begin:i strict:i hurry:i now:i " +
+			"state:i running:i lane:i attempts:i due:i seq:i version:b size:i mtime:i md5:b sha1:b sha256:b outcome:i finished:i " +
 			"verdict:i reason:i threat:b code:i engines:i engine:b decision:i decided_by:b report:b plan:b story:b error:b",
-		sql: `UPDATE entries SET state = :state, waiting = :waiting, lane = :lane, attempts = :attempts,
+		sql: `UPDATE entries SET state = :state, running = :running, lane = :lane, attempts = :attempts,
 			due = CASE WHEN :hurry = 1 AND entries.seq <> :seq THEN :now ELSE :due END,
 			version = :version, size = :size, mtime = :mtime, md5 = :md5, sha1 = :sha1, sha256 = :sha256, outcome = :outcome, finished = :finished,
 			verdict = :verdict, reason = :reason, threat = :threat, code = :code, engines = :engines, engine = :engine, decision = :decision,
 			decided_by = :decided_by, report = :report, plan = :plan, story = :story, error = :error
-			{from} WHERE entries.id = :id AND entries.state + 0 = :was AND entries.attempts = :run AND entries.waiting + 0 = 0
+			{from} WHERE entries.id = :id AND entries.state + 0 = :was AND entries.attempts = :run AND entries.running + 0 = 1
 			AND (:begin = 0 OR entries.cancel = 0) AND (:strict = 0 OR (entries.seq = :seq AND NOT EXISTS
-			(SELECT 1 FROM holds h WHERE h.unit = entries.unit AND h.ikey = entries.ikey AND h.kind = 0 AND h.entry <> entries.id))){mine} {back}`,
+			(SELECT 1 FROM holds h WHERE h.unit = entries.unit AND h.ikey = entries.ikey AND h.kind = 0 AND h.entry <> entries.id))) {back}`,
 	}
 	forgetEntry = &set{
-		cols: "id:b run:i seq:i node:b epoch:i",
-		sql: `DELETE FROM entries {using} WHERE entries.id = :id AND entries.state = 0 AND entries.attempts = :run AND entries.waiting = 0
-			AND entries.seq = :seq{mine} {back}`,
+		cols: "id:b run:i seq:i",
+		sql: `DELETE FROM entries {using} WHERE entries.id = :id AND entries.state = 0 AND entries.attempts = :run AND entries.running = 1
+			AND entries.seq = :seq {back}`,
 	}
 	entryStatus = &set{
-		cols: "id:b node:b epoch:i",
-		sql:  "SELECT {ord} e.state, e.waiting, e.attempts, e.seq, e.cancel, CASE WHEN " + heldSQL + " THEN 1 ELSE 0 END, 1 FROM entries e {also} WHERE e.id = :id",
-		pg: "SELECT {ord} e.state, e.waiting, e.attempts, e.seq, e.cancel, CASE WHEN " + heldSQL + " THEN 1 ELSE 0 END, " +
-			"CASE WHEN EXISTS (SELECT 1 FROM slots sl WHERE sl.slot = e.slot AND sl.node = :node AND sl.epoch = :epoch) THEN 1 ELSE 0 END FROM entries e {also} WHERE e.id = :id",
+		cols: "id:b",
+		sql:  "SELECT {ord} e.state, e.running, e.attempts, e.seq, e.cancel, CASE WHEN " + heldSQL + " THEN 1 ELSE 0 END FROM entries e {also} WHERE e.id = :id",
 	}
 	takeHold = &set{
 		cols: "entry:b unit:i ikey:b kind:i tail:b",
@@ -196,7 +194,7 @@ var (
 	// acted on) loses its hint, so that its worker asks the inventory.
 	doubtPending = &set{
 		cols: "unit:i ikey:b version:b none:b",
-		sql: `UPDATE entries SET version = :none {from} WHERE entries.unit = :unit AND entries.ikey = :ikey AND entries.state = 0 AND entries.waiting > 0
+		sql: `UPDATE entries SET version = :none {from} WHERE entries.unit = :unit AND entries.ikey = :ikey AND entries.state = 0 AND entries.running = 0
 			AND entries.force = 0 AND entries.version = :version AND length(entries.vkey) = 0 {back}`,
 	}
 	dropHolds = &set{
@@ -216,21 +214,21 @@ var (
 // row is what saveEntry writes for o.
 func (t *turn) saveRow(o *saveOp) []any {
 	e := &o.e
-	state, waiting, due, attempts, outcome, finished := int64(e.State), int64(0), int64(0), int64(e.Attempts), int64(0), int64(0)
+	state, running, due, attempts, outcome, finished := int64(e.State), int64(1), int64(0), int64(e.Attempts), int64(0), int64(0)
 	strict := e.State == ledger.Pending && o.verb != give
 	switch o.verb {
 	case begin:
 		state = int64(ledger.Acting)
 	case give:
-		waiting, due = 1, micros(o.due)
+		running, due = 0, micros(o.due)
 		if !o.attempt {
 			attempts--
 		}
 	case finish:
-		state, outcome, finished = int64(ledger.Finished), codeOf(outcomes[:], e.Outcome), micros(e.Finished)
+		running, state, outcome, finished = 0, int64(ledger.Finished), codeOf(outcomes[:], e.Outcome), micros(e.Finished)
 	}
-	return []any{e.ID[:], int64(e.State), int64(e.Attempts), flag(o.verb == begin), flag(strict), flag(o.verb == give && o.attempt), t.now, t.db.node[:], e.Epoch,
-		state, waiting, int64(e.Lane), attempts, due, e.Seq, []byte(e.Version), e.Size, micros(e.ModTime), blob(e.MD5), blob(e.SHA1), blob(e.SHA256), outcome, finished,
+	return []any{e.ID[:], int64(e.State), int64(e.Attempts), flag(o.verb == begin), flag(strict), flag(o.verb == give && o.attempt), t.now,
+		state, running, int64(e.Lane), attempts, due, e.Seq, []byte(e.Version), e.Size, micros(e.ModTime), blob(e.MD5), blob(e.SHA1), blob(e.SHA256), outcome, finished,
 		int64(e.Verdict), reasonCode(e.Reason), text(e.Threat), int64(e.Code), int64(e.Engines), text(e.Engine), codeOf(decisions[:], e.Decision), text(e.By),
 		blob(o.report), blob(o.plan), blob(o.story), text(e.Error)}
 }
@@ -239,10 +237,7 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	for _, o := range ops {
-		o.err = nil
-	}
-	ops, err := t.allowed(ctx, ops)
+	ops, err := t.allowed(ctx, t.ours(ops))
 	if err != nil {
 		return err
 	}
@@ -319,6 +314,21 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 	return t.wake(ctx, keys)
 }
 
+// ours sorts out the entries whose slot went to another node since they were
+// picked up, or came back under another epoch.
+func (t *turn) ours(ops []*saveOp) (left []*saveOp) {
+	for _, o := range ops {
+		o.err = nil
+		if epoch := t.own[o.e.Slot]; epoch > 0 && epoch == o.e.Epoch {
+			left = append(left, o)
+			continue
+		}
+		o.err = stale(o)
+		t.after = append(t.after, func() { t.db.busy.remove(o.e.ID) })
+	}
+	return left
+}
+
 // allowed sorts out the plans whose destinations are held by another's.
 func (t *turn) allowed(ctx context.Context, ops []*saveOp) (left []*saveOp, err error) {
 	var rows [][]any
@@ -389,7 +399,7 @@ func (t *turn) update(ctx context.Context, ops []*saveOp) (done []*saveOp, err e
 	for _, o := range ops {
 		if o.verb == finish && o.end.Known && o.e.State == ledger.Pending {
 			known = append(known, o)
-			forget = append(forget, []any{o.e.ID[:], int64(o.e.Attempts), o.e.Seq, t.db.node[:], o.e.Epoch})
+			forget = append(forget, []any{o.e.ID[:], int64(o.e.Attempts), o.e.Seq})
 			continue
 		}
 		saved = append(saved, o)
@@ -405,7 +415,6 @@ func (t *turn) update(ctx context.Context, ops []*saveOp) (done []*saveOp, err e
 			return nil, err
 		}
 		for i, o := range part.ops {
-			// On SQLite the epoch moves only when the process does.
 			if hit[i] {
 				done = append(done, o)
 			} else {
@@ -421,19 +430,19 @@ func (t *turn) explain(ctx context.Context, ops []*saveOp) error {
 	rows := make([][]any, len(ops))
 	found := make([]bool, len(ops))
 	for i, o := range ops {
-		rows[i] = []any{o.e.ID[:], t.db.node[:], o.e.Epoch}
+		rows[i] = []any{o.e.ID[:]}
 	}
 	err := t.c.look(ctx, entryStatus, rows, func(i int, c cells) error {
 		found[i] = true
 		o := ops[i]
 		o.seq = c.i(3)
-		state, waiting, attempts := ledger.State(c.i(0)), c.i(1), c.i(2)
-		same, mine := attempts == int64(o.e.Attempts), c.i(6) != 0
+		state, running, attempts := ledger.State(c.i(0)), c.i(1) != 0, c.i(2)
+		same := attempts == int64(o.e.Attempts)
 		switch {
 		case o.verb == finish && state == ledger.Finished && same: // a repeat
-		case o.verb == begin && state == ledger.Acting && same && waiting == 0 && mine: // a repeat
-		case o.verb == give && waiting > 0 && state == o.e.State && (same || !o.attempt && attempts == int64(o.e.Attempts)-1): // a repeat
-		case !mine || state != o.e.State || !same || waiting > 0:
+		case o.verb == begin && state == ledger.Acting && same && running: // a repeat
+		case o.verb == give && !running && state == o.e.State && (same || !o.attempt && attempts == int64(o.e.Attempts)-1): // a repeat
+		case state != o.e.State || !same || !running:
 			o.err = stale(o)
 		case o.verb == begin && c.i(4) != 0:
 			o.err = ledger.ErrCanceled

@@ -31,19 +31,33 @@ func (o *ownership) ours(slot uint8) bool {
 	return o.slot[slot].ours
 }
 
-func (o *ownership) epoch(slot uint8) int64 {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return o.slot[slot].epoch
+// owned returns the epochs of the slots that are ours. On PostgreSQL it asks the
+// database: c's transaction shares the assignment lock, so that the answer is
+// good until its commit. Epochs are above 0.
+func (db *DB) owned(ctx context.Context, c conn) (own [slots]int64, err error) {
+	if !db.alone() {
+		err = c.query(ctx, "SELECT slot, epoch FROM slots WHERE node = ?", func(c cells) error {
+			own[c.i(0)] = c.i(1)
+			return nil
+		}, db.node[:])
+		return own, err
+	}
+	db.slots.mu.RLock()
+	defer db.slots.mu.RUnlock()
+	for i, s := range db.slots.slot {
+		own[i] = s.epoch
+	}
+	return own, nil
 }
 
-// numbers are the slots to pick up from.
-func (o *ownership) numbers() []int64 {
+// slots are those to pick up from: ours and not about to be given away.
+func (t *turn) slots() []int64 {
+	o := t.db.slots
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	out := make([]int64, 0, slots)
 	for i, s := range o.slot {
-		if s.ours && !s.giving {
+		if t.own[i] > 0 && s.ours && !s.giving {
 			out = append(out, int64(i))
 		}
 	}
@@ -96,8 +110,8 @@ func (db *DB) takeAll(ctx context.Context) error {
 
 var crashedEntry = &set{
 	cols: "id:b now:i lane:i story:b",
-	sql: `UPDATE entries SET waiting = 1, due = :now, lane = :lane, crashes = entries.crashes + 1, story = :story
-		{from} WHERE entries.id = :id AND entries.state < 2 AND entries.waiting = 0 {back}`,
+	sql: `UPDATE entries SET running = 0, due = :now, lane = :lane, crashes = entries.crashes + 1, story = :story
+		{from} WHERE entries.id = :id AND entries.state < 2 AND entries.running = 1 {back}`,
 }
 
 // died puts the entries that were in work when their node died back: alone, and
@@ -110,7 +124,7 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 	now := db.now()
 	var rows [][]any
 	var keys []keyRef
-	err := c.query(ctx, "SELECT e.id, e.story, e.unit, e.ikey, e.tail FROM entries e WHERE e.state < 2 AND e.waiting = 0"+where, func(c cells) error {
+	err := c.query(ctx, "SELECT e.id, e.story, e.unit, e.ikey, e.tail FROM entries e WHERE e.state < 2 AND e.running = 1"+where, func(c cells) error {
 		e := ledger.Entry{ID: toID(c.b(0))}
 		if b := nullable(c, 1); b != nil {
 			if err := json.Unmarshal(b, &e.Story); err != nil {
@@ -143,7 +157,11 @@ func (db *DB) lookDue(ctx context.Context) error {
 		return err
 	}
 	return db.do(ctx, func(ctx context.Context, c conn) error {
-		t := &turn{db: db, c: c}
+		own, err := db.owned(ctx, c)
+		if err != nil {
+			return err
+		}
+		t := &turn{db: db, c: c, own: own}
 		for _, u := range units {
 			for lane := ledger.Small; lane <= ledger.Alone; lane++ {
 				// The exact time is for PickUp to find: here it is enough that there is something.
@@ -173,7 +191,7 @@ func (db *DB) reconcile(ctx context.Context, c conn) error {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	err := c.query(ctx, "SELECT e.id, e.unit, e.lane FROM entries e WHERE e.state < 2 AND e.waiting = 0"+where, func(c cells) error {
+	err := c.query(ctx, "SELECT e.id, e.unit, e.lane FROM entries e WHERE e.state < 2 AND e.running = 1"+where, func(c cells) error {
 		if id := toID(c.b(0)); !db.busy.has(id) {
 			lost = append(lost, id)
 			lines[line{c.i(1), ledger.Lane(c.i(2))}] = true
@@ -182,7 +200,7 @@ func (db *DB) reconcile(ctx context.Context, c conn) error {
 	}, args...)
 	for _, id := range lost {
 		if err == nil {
-			_, err = c.exec(ctx, "UPDATE entries SET waiting = 1, due = ?, attempts = attempts - 1 WHERE id = ? AND state < 2 AND waiting = 0", micros(db.now()), id[:])
+			_, err = c.exec(ctx, "UPDATE entries SET running = 0, due = ?, attempts = attempts - 1 WHERE id = ? AND state < 2 AND running = 1", micros(db.now()), id[:])
 		}
 	}
 	if err == nil {

@@ -263,6 +263,7 @@ type turn struct {
 	c     conn
 	shard int64
 	now   int64
+	own   [slots]int64 // the epochs of the slots that are ours until the commit, else 0
 
 	counts  counts
 	hints   map[line]int64     // what became due, and when
@@ -300,6 +301,12 @@ func (t *turn) run(ctx context.Context, batch []*op) error {
 	}
 	if err := t.intake(ctx, in); err != nil {
 		return err
+	}
+	if len(saves)+len(picks) > 0 {
+		var err error
+		if t.own, err = t.db.owned(ctx, t.c); err != nil {
+			return err
+		}
 	}
 	if err := t.save(ctx, saves); err != nil {
 		return err

@@ -88,7 +88,8 @@ CREATE TABLE entries (
   version    BLOB NOT NULL,
   slot       INTEGER NOT NULL,
   state      INTEGER NOT NULL DEFAULT 0,
-  waiting    INTEGER NOT NULL DEFAULT 1, -- 0 in work or finished, 1 for pick-up, 2 for its key to be free
+  running    INTEGER NOT NULL DEFAULT 0, -- in work on the node that owns the slot
+  parked     INTEGER NOT NULL DEFAULT 0, -- until due, or until its key is free
   lane       INTEGER NOT NULL DEFAULT 0,
   priority   INTEGER NOT NULL,
   due        INTEGER NOT NULL,
@@ -123,9 +124,9 @@ CREATE TABLE entries (
 ) STRICT;
 CREATE UNIQUE INDEX entries_id ON entries (id);
 CREATE UNIQUE INDEX entries_pending ON entries (unit, ikey, scan, vkey) WHERE state = 0;
-CREATE INDEX entries_due ON entries (unit, lane, priority DESC, due) WHERE state < 2 AND waiting > 0;
-CREATE INDEX entries_working ON entries (slot) WHERE state < 2 AND waiting = 0;
-CREATE INDEX entries_acting ON entries (id) WHERE state = 1;
+CREATE INDEX entries_due ON entries (unit, lane, priority DESC, due) WHERE state < 2 AND running = 0;
+CREATE INDEX entries_running ON entries (slot) WHERE running = 1;
+CREATE INDEX entries_acting ON entries (unit, ikey) WHERE state = 1;
 CREATE INDEX entries_key ON entries (unit, ikey) WHERE state > 0;
 CREATE INDEX entries_finished ON entries (finished) WHERE state = 2;
 CREATE INDEX entries_unit ON entries (unit, finished) WHERE state = 2;
