@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -54,8 +55,8 @@ func report(w http.ResponseWriter, r *http.Request, checks []check) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	if _, verbose := r.URL.Query()["verbose"]; verbose || failed > 0 {
-		fmt.Fprint(w, b.String())
+		_, _ = io.WriteString(w, b.String()) // the caller may be gone
 		return
 	}
-	fmt.Fprintln(w, "ok")
+	_, _ = io.WriteString(w, "ok\n") // likewise
 }
