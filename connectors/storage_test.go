@@ -315,17 +315,6 @@ func (o *observer) bytes(op string) (n int64) {
 	return n
 }
 
-func (o *observer) count(op string) (n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, c := range o.calls {
-		if c.Op == op {
-			n++
-		}
-	}
-	return n
-}
-
 // bare is a driver with nothing beyond the least.
 type bare struct{ connectors.Driver }
 

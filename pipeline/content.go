@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"hash"
 	"io"
 	"os"
@@ -215,7 +216,7 @@ func (p *Pipeline) ask(ctx context.Context, pool Scanner, name string, s scan.Sa
 		return rep, nil
 	case fault.Is(err, fault.Unavailable, fault.Throttled) && !pool.Ready():
 		return rep, &poolDown{err}
-	case context.Cause(ctx) == context.DeadlineExceeded:
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return rep, &engineFault{&fault.Error{Op: "pipeline.Scan", Kind: fault.Unavailable, Reason: string(scan.Timeout), Err: err}}
 	}
 	return rep, &engineFault{err}

@@ -48,10 +48,10 @@ func (r *run) leased(ctx context.Context, s Step, do func(context.Context) ([]Ow
 	if err == nil || ctx.Err() == nil {
 		return own, err
 	}
-	switch context.Cause(ctx) {
-	case errLapsed:
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errLapsed):
 		return nil, fault.New(fault.Stale, "remediation.Run", string(s.Action), errLapsed)
-	case errSlow:
+	case errors.Is(cause, errSlow):
 		return nil, fault.New(fault.Unavailable, "remediation.Run", string(s.Action), errSlow)
 	}
 	return nil, err

@@ -26,7 +26,6 @@ type fake struct {
 	blind    bool // finds nothing
 	nervous  bool // finds everything
 	noZip    bool
-	asBatch  bool
 	slow     time.Duration
 	scans    atomic.Int64
 	probes   atomic.Int64

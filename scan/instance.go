@@ -45,8 +45,8 @@ type state struct {
 	faults   int       // Unavailable, in a row
 	open     bool      // the breaker; a good probe and proof close it
 
-	scans, found, failed uint64
-	last                 error // the last fault
+	scans, failed uint64
+	last          error // the last fault
 }
 
 // usable says whether the instance may be asked, now or when it has room.

@@ -347,8 +347,7 @@ func (s *source) atEnd() error {
 
 // failure is the error of a source that did not end well.
 func (s *source) failure(op, key string) error {
-	switch s.err {
-	case errHash, errShort, errLong:
+	if errors.Is(s.err, errHash) || errors.Is(s.err, errShort) || errors.Is(s.err, errLong) {
 		return fault.New(fault.Changed, op, object.FormatKey(key), s.err)
 	}
 	if fault.KindOf(s.err) != fault.Other || fault.Canceled(s.err) {

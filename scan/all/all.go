@@ -35,7 +35,7 @@ func table() map[string]opener {
 	return map[string]opener{
 		"builtin": func(ctx context.Context, raw string, o Options) (scan.Engine, error) {
 			if raw != "builtin:" {
-				return nil, fault.New(fault.Invalid, "all.Open", raw, fmt.Errorf("nothing may follow builtin:"))
+				return nil, fault.New(fault.Invalid, "all.Open", raw, fmt.Errorf("nothing may follow builtin: in its URL"))
 			}
 			return open(builtin.Open(ctx, o.Builtin))
 		},

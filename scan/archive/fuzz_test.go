@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -42,7 +43,7 @@ func fuzzKind(f *testing.F, kind Kind, more ...[]byte) {
 		} else {
 			w.into(src, kind, "", 1)
 		}
-		if w.stop != nil && w.stop != errStop {
+		if w.stop != nil && !errors.Is(w.stop, errStop) {
 			t.Errorf("stopped by %v", w.stop)
 		}
 		x := w.facts

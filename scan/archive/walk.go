@@ -87,7 +87,7 @@ func Walk(ctx context.Context, r io.ReaderAt, size int64, o Options) (scan.Facts
 
 // result turns what ended the walk into its error.
 func (w *walker) result() error {
-	if w.stop == nil || w.stop == errStop {
+	if w.stop == nil || errors.Is(w.stop, errStop) {
 		return nil
 	}
 	if w.ctx.Err() != nil {
@@ -236,7 +236,7 @@ func (w *walker) content(m *memberReader, path string, depth int) {
 		src, release, err := w.keep(head, m)
 		defer release()
 		if err != nil {
-			if err == errMemory {
+			if errors.Is(err, errMemory) {
 				w.note(scan.ArchiveSize, path)
 			}
 			return

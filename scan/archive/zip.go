@@ -72,7 +72,7 @@ type directory struct {
 	start, end int64 // of the central directory
 	base       int64 // what precedes the zip
 	entries    uint64
-	first, eof int64 // the file's other ends: where members may begin, where the end record ends
+	eof        int64 // where the end record ends
 }
 
 // zipEntry is a row of the directory. Offsets are in the file.
@@ -289,7 +289,7 @@ func (w *walker) layout(r io.ReaderAt, d directory) ([]extent, error) {
 		extents = append(extents, extent{e.off, e.off + localLen + int64(len(e.name)) + e.packed})
 		return nil
 	})
-	if err == errStop {
+	if errors.Is(err, errStop) {
 		err = nil
 	}
 	return extents, err

@@ -299,7 +299,7 @@ func TestCancelReachesTheServer(t *testing.T) {
 	}()
 	until(t, func() bool { n, _ := s.Jobs(); return n == 1 })
 	cancel()
-	if err := <-done; err != context.Canceled {
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if _, n := s.Jobs(); n != 1 {
@@ -319,7 +319,7 @@ func TestTimeout(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := e.Scan(ctx, text("slow")); err != context.DeadlineExceeded {
+	if _, err := e.Scan(ctx, text("slow")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the caller's deadline: %v", err)
 	}
 }

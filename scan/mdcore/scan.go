@@ -57,7 +57,7 @@ func (e *Engine) Scan(ctx context.Context, s scan.Sample) (scan.Report, error) {
 		return rep, nil
 	case ctx.Err() != nil:
 		return scan.Report{}, ctx.Err()
-	case context.Cause(inner) == errTimeout:
+	case errors.Is(context.Cause(inner), errTimeout):
 		return scan.Report{}, &fault.Error{Op: op, On: e.name, Kind: fault.Unavailable, Reason: string(scan.Timeout),
 			Err: fmt.Errorf("%w: over %v", errTimeout, e.o.Timeout)}
 	case errors.Is(err, errTooLarge):
