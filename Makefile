@@ -33,7 +33,7 @@ bench: servers ## the bars of docs/architecture.md, as ratios in one run
 	go test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench
 
 crash: servers ## kill the program at every step, and see what is left
-	LANDWAITER_CRASH=all LANDWAITER_KILLS=1000 LANDWAITER_BURST=200000 LANDWAITER_TRIALS=10000 go test -count=1 -timeout 60m -run 'Crash|Adversary|Burst' -v ./pipeline ./remediation ./test/crash
+	TEST_CRASH=all TEST_KILLS=1000 TEST_BURST=200000 TEST_TRIALS=10000 go test -count=1 -timeout 60m -run 'Crash|Adversary|Burst' -v ./pipeline ./remediation ./test/crash
 
 servers: ## the real servers that tests run against (once; some minutes)
 	@test/servers/install.sh

@@ -56,7 +56,7 @@ func TestCrashAnywhere(t *testing.T) {
 	for i, sc := range scenarios {
 		for _, where := range []string{"memory", "folders"} {
 			every := 1
-			if where == "folders" && os.Getenv("LANDWAITER_CRASH") == "" {
+			if where == "folders" && os.Getenv("TEST_CRASH") == "" {
 				every = 3 // real disks are slow; make crash takes each call
 			}
 			for at := 1 + i%every; violations < 10; at += every {

@@ -232,7 +232,7 @@ func (w *world) faults(u unit) *connectortest.Faults {
 }
 
 func (w *world) log() *slog.Logger {
-	if os.Getenv("LANDWAITER_TEST_LOG") == "" {
+	if os.Getenv("TEST_LOG") == "" {
 		return nil
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -382,6 +382,19 @@ func (w *world) states() string {
 		}
 	}
 	return b.String()
+}
+
+// history says what is known of a key.
+func (w *world) history(unit, key string) string {
+	l, err := w.db.History(context.Background(), w.ids[unit], key)
+	s := fmt.Sprint("history ", err)
+	for _, e := range l {
+		s += fmt.Sprintf("\n  %s %s %s(%s) %s", e.Version, e.State, e.Outcome, e.Verdict, e.Reason)
+		for _, st := range e.Plan {
+			s += fmt.Sprintf("\n    %s: %s %s", st, st.State, st.Detail)
+		}
+	}
+	return s
 }
 
 // only returns the one entry of a key, which must be finished.

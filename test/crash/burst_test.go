@@ -15,7 +15,7 @@ import (
 // TestBurst creates far more files than the kernel keeps events for while the
 // daemon is stopped: when it goes on, the overflow heals itself.
 func TestBurst(t *testing.T) {
-	n := number("LANDWAITER_BURST", 20_000)
+	n := number("TEST_BURST", 20_000)
 	p := newPlace(t)
 	r := p.start()
 	if err := os.WriteFile(filepath.Join(p.inbox, "first"), []byte("x"), 0o644); err != nil {

@@ -17,7 +17,7 @@ import (
 // come in. What was closed before the end must all be finished in the end, and
 // each infected file put away once.
 func TestCrashKilled(t *testing.T) {
-	kills := number("LANDWAITER_KILLS", 15)
+	kills := number("TEST_KILLS", 15)
 	chance, seed := seeded()
 	p := newPlace(t)
 

@@ -55,9 +55,9 @@ func number(name string, normal int) int {
 	return normal
 }
 
-// seeded is a source of chance that the same LANDWAITER_SEED repeats.
+// seeded is a source of chance that the same TEST_SEED repeats.
 func seeded() (*rand.Rand, uint64) {
-	seed := uint64(number("LANDWAITER_SEED", int(time.Now().UnixNano()%1e9)))
+	seed := uint64(number("TEST_SEED", int(time.Now().UnixNano()%1e9)))
 	return rand.New(rand.NewPCG(seed, 1)), seed
 }
 
