@@ -61,6 +61,9 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 		Ready: func(addr string) {
 			log.Info("ready", "version", version(), "listen", addr, "data", c.Data, "units", len(c.Units))
 		}})
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled) {
+		return nil // stopped before it was up
+	}
 	if err != nil {
 		return err
 	}
@@ -96,7 +99,7 @@ func addFolders(c *config.Config, dirs []string, quarantine bool) error {
 		case !info.IsDir():
 			return fault.New(fault.Invalid, "watch", dir, errors.New("not a folder"))
 		}
-		u := config.Unit{Name: freeName(c, filepath.Base(dir)), URL: (&url.URL{Scheme: "file", Path: dir}).String(), Versions: "current"}
+		u := config.Unit{Name: freeName(c, filepath.Base(dir)), URL: (&url.URL{Scheme: "file", Path: dir}).String(), Versions: "current", ReadOnly: !quarantine}
 		if quarantine {
 			u.Workflow = daemon.QuarantineWorkflow
 		}

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +36,9 @@ const envMark = "LANDWAITER_BOX"
 // TestMain.
 func Main() {
 	if mark := os.Getenv(envMark); mark != "" {
+		// A signal to the whole group, a terminal's or a service manager's, is for
+		// the parent, which ends its children itself.
+		signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		os.Exit(serve(mark, nil))
 	}
 }
