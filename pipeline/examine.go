@@ -43,9 +43,10 @@ func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit,
 		return end, err
 	}
 	defer rd.Close()
-	if (hint != info.Version || u.Versions == "all") && !e.Force && e.ScanType == ledger.RealTime {
+	if (hint != info.Version || u.Versions == "all" || u.receives.Load()) && !e.Force && e.ScanType == ledger.RealTime {
 		// The hint was of another version, or of none, so that intake could not drop
-		// it. Perhaps what is there now is known already.
+		// it; or it was of one that we wrote ourselves, and overtook the record of
+		// that. Perhaps what is there now is known already.
 		row, ok, err := p.o.Ledger.Row(ctx, u.ID, e.Key)
 		if err != nil {
 			return end, err

@@ -128,6 +128,8 @@ type unit struct {
 	cancel chan struct{} // closed when the unit is taken out
 	once   sync.Once
 
+	receives atomic.Bool // some workflow in force writes to this unit
+
 	mu       sync.Mutex
 	down     time.Time // not before: the unit cannot be reached
 	backoff  time.Duration
@@ -165,6 +167,17 @@ func (p *Pipeline) Serve(units ...Unit) {
 			old.once.Do(func() { close(old.cancel) })
 		}
 		p.units[u.ID] = &unit{Unit: u, sweep: make(chan string, 16), cancel: make(chan struct{})}
+	}
+	to := map[string]bool{}
+	for _, u := range p.units {
+		for _, r := range []workflow.Remedy{u.Workflow.Sanitized, u.Workflow.Blocked, u.Workflow.Allowed} {
+			for _, d := range r.Destinations {
+				to[d.Unit] = true
+			}
+		}
+	}
+	for _, u := range p.units {
+		u.receives.Store(to[u.Name])
 	}
 	signal(p.added)
 	signal(p.moved)
