@@ -4,6 +4,7 @@
 package config
 
 import (
+	"reflect"
 	"runtime"
 	"time"
 )
@@ -22,6 +23,7 @@ type Config struct {
 	Workflows []Workflow `yaml:"workflows" doc:"What follows a verdict. Without one named default, default reports and changes nothing."`
 
 	src     *source           // the file, for excerpts
+	env     []string          // where references to secrets are looked up
 	origins map[string]Origin // by path
 	secrets map[string]string // references by path, for Show
 }
@@ -95,7 +97,10 @@ type Pool struct {
 	Name              string        `yaml:"name" need:"yes" doc:"Unique name."`
 	Instances         []Instance    `yaml:"instances" doc:"The engines of the pool."`
 	Failover          string        `yaml:"failover" doc:"The pool that is asked while no instance of this one can answer."`
-	MaxDefinitionsAge time.Duration `yaml:"max_definitions_age" default:"7d" doc:"Definitions older than this do not count: not_scanned(stale_definitions). 0: any age."`
+	MaxDefinitionsAge time.Duration `yaml:"max_definitions_age" default:"7d" doc:"A clean from definitions older than this does not count: not_scanned(stale_definitions). 0: any age. Definitions whose age is unknown (clamd with a database of one's own) count while nothing is written here, with a warning; with an age written here they are stale. The builtin engine's do not go stale: only an age written here counts, for the newest of its hash lists."`
+
+	// AgeAsked says that somebody wrote MaxDefinitionsAge.
+	AgeAsked bool `yaml:"-" json:"-"`
 }
 
 // An Instance is an engine at an address.
@@ -113,8 +118,21 @@ type Instance struct {
 // A Workflow is a section that package workflow decodes itself.
 type Workflow = Section
 
-// complete fills in the defaults that depend on the machine.
+// NewPool returns a pool as if it stood in the file with nothing but its name
+// and instances.
+func NewPool(name string, instances ...Instance) Pool {
+	var p Pool
+	preset(reflect.ValueOf(&p).Elem())
+	p.Name, p.Instances = name, instances
+	return p
+}
+
+// complete fills in the defaults that depend on the machine, and what depends
+// on who wrote a value.
 func (c *Config) complete() {
+	for i := range c.Pools {
+		c.Pools[i].AgeAsked = c.Origin(poolPath(i)+".max_definitions_age").From != "default"
+	}
 	cores := runtime.GOMAXPROCS(0)
 	if c.Bounds.Workers == 0 {
 		c.Bounds.Workers = 8 * cores

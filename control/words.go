@@ -83,6 +83,7 @@ type Tested struct {
 	Pool     string      `json:"pool"`
 	Instance string      `json:"instance"`
 	Error    string      `json:"error,omitempty"` // why it does not count
+	Note     string      `json:"note,omitempty"`  // what to know though it counts
 	Proof    *scan.Proof `json:"proof,omitempty"`
 }
 

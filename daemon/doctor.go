@@ -207,7 +207,10 @@ func (d *doctor) engines(ctx context.Context) {
 				d.say(name, errors.New(orWords(in.Detail, "not ready")), "", "landwaiter engine test tells more")
 				continue
 			}
-			var silent []string
+			var notes, silent []string
+			if in.Stale || in.Undated {
+				notes = append(notes, in.Detail)
+			}
 			if in.Proof != nil {
 				for _, r := range in.Proof.Results {
 					if r.Outcome == scan.Silent {
@@ -215,14 +218,32 @@ func (d *doctor) engines(ctx context.Context) {
 					}
 				}
 			}
-			detail := strings.TrimSpace(in.Health.Version + " " + in.Health.Definitions)
 			if len(silent) > 0 {
-				d.warn(name, detail+": silent about "+strings.Join(silent, ", ")+"; our own limits hold there", "")
+				notes = append(notes, "silent about "+strings.Join(silent, ", ")+"; our own limits hold there")
+			}
+			fix := ""
+			switch {
+			case in.Undated:
+				fix = "max_definitions_age: 0 in pool " + p.Name() + " says that any age will do"
+			case in.Stale:
+				fix = "see why the engine gets no new definitions"
+			}
+			if len(notes) > 0 {
+				d.warn(name, about(in.Health)+": "+strings.Join(notes, "; "), fix)
 				continue
 			}
-			d.say(name, nil, detail, "")
+			d.say(name, nil, about(in.Health), "")
 		}
 	}
+}
+
+// about says in words which engine with which definitions it is.
+func about(h scan.Health) string {
+	if h.Knows != "" {
+		name, _, _ := strings.Cut(h.Version, " ")
+		return name + " engine: " + h.Knows
+	}
+	return strings.TrimSpace(h.Version + " " + h.Definitions)
 }
 
 // units opens every unit and says what it can do.

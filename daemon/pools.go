@@ -50,7 +50,7 @@ func openPools(ctx context.Context, c *config.Config, b *box.Pool, log *slog.Log
 	}()
 	wanted := c.Pools
 	if !hasPool(wanted, DefaultPool) {
-		wanted = append([]config.Pool{{Name: DefaultPool, Instances: []config.Instance{{URL: "builtin:"}}}}, wanted...)
+		wanted = append([]config.Pool{config.NewPool(DefaultPool, config.Instance{URL: "builtin:"})}, wanted...)
 	}
 	limits := scan.Limits{Depth: c.Bounds.Archive.Depth, Entries: c.Bounds.Archive.Entries,
 		Expanded: int64(c.Bounds.Archive.Expanded), Ratio: int64(c.Bounds.Archive.Ratio)}
@@ -62,7 +62,8 @@ func openPools(ctx context.Context, c *config.Config, b *box.Pool, log *slog.Log
 			if open[p.Name] != nil || p.Failover != "" && open[p.Failover] == nil {
 				continue
 			}
-			o := scan.PoolOptions{Name: p.Name, Failover: open[p.Failover], Walker: b, MaxDefinitionsAge: p.MaxDefinitionsAge, Log: log}
+			o := scan.PoolOptions{Name: p.Name, Failover: open[p.Failover], Walker: b, MaxDefinitionsAge: p.MaxDefinitionsAge,
+				AgeAsked: p.AgeAsked, Log: log}
 			for _, in := range p.Instances {
 				inst, err := all.Instance(ctx, in.URL, in.URL, in.Limit, all.Options{
 					Builtin: builtin.Options{Limits: limits, Box: b, Log: log, HashLists: in.Hashes},
@@ -118,32 +119,49 @@ func (ps *pools) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// check fails while no pool at all can take work: then everything waits.
+// check fails while no pool at all can call anything clean: then everything
+// waits, or is not_scanned.
 func (ps *pools) check(ctx context.Context) error {
 	for _, p := range ps.list {
-		if p.Ready() {
+		if p.Status().Clears {
 			return nil
 		}
 	}
 	return ps.checkAll(ctx)
 }
 
-// checkAll says which pools cannot take work, and why.
+// checkAll says which pools cannot take work, or call nothing clean, and why.
 func (ps *pools) checkAll(context.Context) error {
-	var down []string
+	var down, stale []string
 	for _, p := range ps.list {
-		if !p.Ready() {
-			why := p.Name()
-			for _, in := range p.Status().Instances {
-				why += fmt.Sprintf(" (%s: %s)", in.Name, orWords(in.Detail, "not probed yet"))
-			}
-			down = append(down, why)
+		switch st := p.Status(); {
+		case !st.Ready:
+			down = append(down, p.Name()+reasons(st))
+		case !st.Clears:
+			stale = append(stale, p.Name()+reasons(st))
 		}
 	}
+	var words []string
 	if len(down) > 0 {
-		return errors.New("no instance is ready in pool " + strings.Join(down, ", "))
+		words = append(words, "no instance is ready in pool "+strings.Join(down, ", "))
+	}
+	if len(stale) > 0 {
+		words = append(words, "stale definitions in pool "+strings.Join(stale, ", "))
+	}
+	if len(words) > 0 {
+		return errors.New(strings.Join(words, "; "))
 	}
 	return nil
+}
+
+// reasons says of each instance that cannot be asked, or not for a clean, why.
+func reasons(st scan.PoolStatus) (words string) {
+	for _, in := range st.Instances {
+		if !in.Ready || in.Stale {
+			words += fmt.Sprintf(" (%s: %s)", in.Name, orWords(in.Detail, "not probed yet"))
+		}
+	}
+	return words
 }
 
 // wait waits until every pool was probed and one instance of each is ready; it
@@ -184,8 +202,13 @@ func (ps *pools) Test(ctx context.Context, pool string) iter.Seq2[control.Tested
 			p.Check(ctx)
 			for _, in := range p.Status().Instances {
 				t := control.Tested{Pool: p.Name(), Instance: in.Name, Proof: in.Proof}
-				if !in.Ready {
+				switch {
+				case !in.Ready:
 					t.Error = orWords(in.Detail, "not ready")
+				case in.Stale:
+					t.Error = in.Detail
+				case in.Undated:
+					t.Note = in.Detail
 				}
 				if !yield(t, nil) {
 					return

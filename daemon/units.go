@@ -15,6 +15,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -112,8 +113,9 @@ type wanted struct {
 }
 
 // prepare opens what c asks for and what is not open as it should be, and
-// changes nothing. What can never work is an error; a place that does not answer
-// is not.
+// changes nothing. What the configuration itself has wrong is an error. What a
+// storage answers never is: it may answer otherwise later, and the other units
+// have no part in it.
 func (d *Daemon) prepare(ctx context.Context, c *config.Config) (list []*wanted, err error) {
 	flows, err := workflows(c)
 	if err != nil {
@@ -135,6 +137,9 @@ func (d *Daemon) prepare(ctx context.Context, c *config.Config) (list []*wanted,
 	g.SetLimit(openAtOnce)
 	defer func() { _ = g.Wait() }() // before what was opened is closed
 	for _, u := range units {
+		if err := all.Check(u); err != nil {
+			return list, fmt.Errorf("unit %s: %w", u.Name, err)
+		}
 		flow, ok := flows[orDefault(u.Workflow)]
 		if !ok {
 			return list, fault.New(fault.Invalid, "daemon.Units", u.Name, fmt.Errorf("there is no workflow %q", u.Workflow))
@@ -159,11 +164,19 @@ func (d *Daemon) prepare(ctx context.Context, c *config.Config) (list []*wanted,
 		return list, err
 	}
 	for _, w := range list {
-		if w.err != nil && !retry(w.err) {
+		if w.err != nil && ours(w) {
 			return list, fmt.Errorf("open unit %s: %w", w.unit.Name, w.err)
 		}
 	}
 	return list, nil
+}
+
+// ours says whether what keeps a unit from being opened is a mistake of ours or
+// of the configuration, which only a change of it mends: a server's answer is
+// not, even one that calls our request invalid.
+func ours(w *wanted) bool {
+	local := all.Scheme(w.unit.URL) == "" || all.Scheme(w.unit.URL) == "file"
+	return fault.Is(w.err, fault.Internal) || local && fault.Is(w.err, fault.Invalid, fault.Unsupported)
 }
 
 func closeAll(list []*wanted) error {
@@ -250,11 +263,11 @@ func samePlace(a, b connectors.Unit) bool {
 // disableOthers disables the units that a configuration file named once and
 // does not name any more: what is known of them stays.
 func (d *Daemon) disableOthers(ctx context.Context, served map[string]pipeline.Unit) error {
-	all, err := d.db.Units(ctx)
+	known, err := d.db.Units(ctx)
 	if err != nil {
 		return err
 	}
-	for _, u := range all {
+	for _, u := range known {
 		if _, ok := served[u.Name]; ok || !u.Managed || u.Disabled {
 			continue
 		}
@@ -271,10 +284,6 @@ func orDefault(name string) string {
 	}
 	return name
 }
-
-// retry says whether opening a unit again may succeed: not where the
-// configuration itself is wrong.
-func retry(err error) bool { return !fault.Is(err, fault.Invalid, fault.Unsupported, fault.Internal) }
 
 // enter writes the unit, its workflow and its RealTime scans into the ledger.
 func (d *Daemon) enter(ctx context.Context, u connectors.Unit, w workflow.Workflow) (pipeline.Unit, error) {
@@ -415,7 +424,7 @@ func restartOnly(old, c *config.Config) []string {
 func plain(pools []config.Pool) []string {
 	var l []string
 	for _, p := range pools {
-		l = append(l, fmt.Sprintf("%s %s %s", p.Name, p.Failover, p.MaxDefinitionsAge))
+		l = append(l, fmt.Sprintf("%s %s %s %v", p.Name, p.Failover, p.MaxDefinitionsAge, p.AgeAsked))
 		for _, in := range p.Instances {
 			l = append(l, fmt.Sprintf("%s %d %s %s %s %s %s", in.URL, in.Limit, in.Rule, in.APIKey.Reveal(), in.User, in.Password.Reveal(), in.CAFile))
 		}

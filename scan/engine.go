@@ -122,9 +122,11 @@ type Health struct {
 	Version     string    `json:"version,omitempty"`
 	Definitions string    `json:"definitions,omitempty"` // "" = the engine does not say
 	DefinedAt   time.Time `json:"defined_at,omitzero"`
-	Load        float64   `json:"load"`             // 0 idle … 1 full
-	Detail      string    `json:"detail,omitempty"` // why not ready
-	Limits      Limits    `json:"limits"`           // as the engine's own settings say
+	Ageless     bool      `json:"ageless,omitempty"` // the definitions do not go stale by themselves
+	Knows       string    `json:"knows,omitempty"`   // what the definitions hold, where versions say little
+	Load        float64   `json:"load"`              // 0 idle … 1 full
+	Detail      string    `json:"detail,omitempty"`  // why not ready
+	Limits      Limits    `json:"limits"`            // as the engine's own settings say
 }
 
 // Limits are what an engine looks at most at; 0 means unknown or unlimited.

@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -113,8 +114,7 @@ func (p *Pool) probed(in *Instance, h Health) (prove bool) {
 	default:
 		st.health = h
 	}
-	st.stale = p.tooOld(h, now)
-	st.guard.stale = st.stale
+	p.aged(in, h, now)
 	if was != st.usable(now) {
 		p.wake()
 	}
@@ -152,9 +152,53 @@ func (p *Pool) proved(in *Instance, h Health, proof *Proof, err error) bool {
 	return now
 }
 
-// tooOld says whether the definitions are past the pool's bound.
-func (p *Pool) tooOld(h Health, now time.Time) bool {
-	return p.o.MaxDefinitionsAge > 0 && (h.DefinedAt.IsZero() || now.Sub(h.DefinedAt) > p.o.MaxDefinitionsAge)
+// What operators are told of the age of definitions.
+const (
+	undatedDefinitions = "definitions have no date: their age cannot be checked (max_definitions_age)"
+	staleUndated       = "definitions have no date, and max_definitions_age asks for one: nothing counts as clean"
+)
+
+// aged holds the definitions against the pool's bound, and tells of what is new.
+func (p *Pool) aged(in *Instance, h Health, now time.Time) {
+	st := &in.state
+	if !h.Ready { // nothing is known of its definitions
+		st.stale, st.guard.stale = false, false
+		return
+	}
+	was := *st
+	st.stale, st.undated = p.tooOld(h, now)
+	st.guard.stale = st.stale
+	switch {
+	case st.stale && !was.stale:
+		p.log.Warn(p.aging(st), "instance", in.Name)
+	case st.undated && !was.undated:
+		p.log.Warn(undatedDefinitions, "instance", in.Name)
+	}
+}
+
+// tooOld says whether the definitions are past the pool's bound, and whether
+// there is a bound and no date to hold against it.
+func (p *Pool) tooOld(h Health, now time.Time) (stale, undated bool) {
+	switch {
+	case p.o.MaxDefinitionsAge <= 0, h.Ageless && (h.DefinedAt.IsZero() || !p.o.AgeAsked):
+		return false, false
+	case h.DefinedAt.IsZero():
+		return p.o.AgeAsked, true
+	}
+	return now.Sub(h.DefinedAt) > p.o.MaxDefinitionsAge, false
+}
+
+// aging says what is wrong with the age of the definitions.
+func (p *Pool) aging(st *state) string {
+	switch {
+	case st.stale && st.undated:
+		return staleUndated
+	case st.stale:
+		return fmt.Sprintf("definitions are older than %s (max_definitions_age): nothing counts as clean", p.o.MaxDefinitionsAge)
+	case st.undated:
+		return undatedDefinitions
+	}
+	return ""
 }
 
 // Definitions names what the ready instances know, those of a ready failover
@@ -202,6 +246,7 @@ func (s *state) detail() string {
 type PoolStatus struct {
 	Name        string           `json:"name"`
 	Ready       bool             `json:"ready"`
+	Clears      bool             `json:"clears"` // ready, and a clean of its counts: not all are stale
 	Definitions string           `json:"definitions,omitempty"`
 	Waiting     int              `json:"waiting"` // samples that wait for room
 	Instances   []InstanceStatus `json:"instances"`
@@ -213,13 +258,14 @@ type InstanceStatus struct {
 	Name     string    `json:"name"`
 	URL      string    `json:"url"`
 	Ready    bool      `json:"ready"`
-	Detail   string    `json:"detail,omitempty"` // why not
+	Detail   string    `json:"detail,omitempty"` // why not, or what its answers are worth
 	Health   Health    `json:"health"`
 	Probed   time.Time `json:"probed,omitzero"`
 	Proof    *Proof    `json:"proof,omitempty"`
-	Stale    bool      `json:"stale,omitempty"` // definitions older than the pool allows
-	Breaker  string    `json:"breaker"`         // closed, open
-	Until    time.Time `json:"until,omitzero"`  // throttled until then
+	Stale    bool      `json:"stale,omitempty"`   // definitions older than the pool allows: nothing is clean
+	Undated  bool      `json:"undated,omitempty"` // there is a bound, and no date to hold against it
+	Breaker  string    `json:"breaker"`           // closed, open
+	Until    time.Time `json:"until,omitzero"`    // throttled until then
 	InFlight int       `json:"in_flight"`
 	Limit    int       `json:"limit"` // present bound on in_flight
 	Scans    uint64    `json:"scans"`
@@ -229,7 +275,7 @@ type InstanceStatus struct {
 
 // Status returns what the pool knows.
 func (p *Pool) Status() PoolStatus {
-	ps := PoolStatus{Name: p.o.Name, Ready: p.Ready(), Definitions: p.Definitions()}
+	ps := PoolStatus{Name: p.o.Name, Ready: p.Ready(), Clears: p.clears(), Definitions: p.Definitions()}
 	if p.o.Failover != nil {
 		ps.Failover = p.o.Failover.Name()
 	}
@@ -241,9 +287,9 @@ func (p *Pool) Status() PoolStatus {
 		st := &in.state
 		is := InstanceStatus{
 			Name: in.Name, URL: in.URL, Ready: st.usable(now), Health: st.health, Probed: st.probed, Proof: st.proof,
-			Stale: st.stale, Breaker: "closed", InFlight: st.inFlight, Limit: int(st.limit), Scans: st.scans, Failed: st.failed,
+			Stale: st.stale, Undated: st.undated, Breaker: "closed", InFlight: st.inFlight, Limit: int(st.limit), Scans: st.scans, Failed: st.failed,
 		}
-		if !is.Ready {
+		if is.Detail = p.aging(st); !is.Ready {
 			is.Detail = st.detail()
 		}
 		if st.open {
@@ -258,6 +304,24 @@ func (p *Pool) Status() PoolStatus {
 		ps.Instances = append(ps.Instances, is)
 	}
 	return ps
+}
+
+// clears says whether a clean of the pool counts now: the instance that is
+// asked is not stale, or no instance can be asked and the failover pool clears.
+func (p *Pool) clears() bool {
+	p.mu.Lock()
+	usable, fresh := false, false
+	now := time.Now()
+	for _, in := range p.o.Instances {
+		if st := &in.state; st.usable(now) {
+			usable, fresh = true, fresh || !st.stale
+		}
+	}
+	p.mu.Unlock()
+	if f := p.o.Failover; !usable && f != nil && p.Ready() {
+		return f.clears()
+	}
+	return fresh
 }
 
 // Close waits for what Submit started and closes the engines. The pool must

@@ -35,7 +35,8 @@ type state struct {
 	proofErr error  // why there is none
 	tried    time.Time
 	guard    guard // from proof
-	stale    bool  // definitions older than the pool allows, or of unknown age
+	stale    bool  // definitions older than the pool allows, or of unknown age where that matters
+	undated  bool  // definitions have no date to hold against the pool's bound
 
 	inFlight int
 	limit    float64 // present bound on inFlight, 1 … Instance.Limit

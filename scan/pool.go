@@ -20,13 +20,16 @@ type PoolOptions struct {
 	// Walker looks into archives for engines that are silent about their limits.
 	// Without one, the archives that such engines call clean are not_scanned(unsupported).
 	Walker Walker
-	// MaxDefinitionsAge makes a clean from older definitions, or from such of
-	// unknown age, not_scanned(stale_definitions). 0 = no bound.
+	// MaxDefinitionsAge makes a clean from older definitions
+	// not_scanned(stale_definitions). 0 = no bound.
 	MaxDefinitionsAge time.Duration
-	ProbeEvery        time.Duration // of a ready instance; default 5 s
-	ProbeDown         time.Duration // of one that is not, at first; default 1 s, doubling up to ProbeEvery
-	CanaryEvery       time.Duration // default 1 h
-	Log               *slog.Logger  // default: none
+	// AgeAsked says that somebody asked for that age: then definitions of unknown
+	// age are stale too, and ageless ones are held to their date if they have one.
+	AgeAsked    bool
+	ProbeEvery  time.Duration // of a ready instance; default 5 s
+	ProbeDown   time.Duration // of one that is not, at first; default 1 s, doubling up to ProbeEvery
+	CanaryEvery time.Duration // default 1 h
+	Log         *slog.Logger  // default: none
 }
 
 // A Pool is a group of instances that shares load and fails over. Make one

@@ -1,9 +1,12 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -264,7 +267,7 @@ func TestDefinitions(t *testing.T) {
 func TestStaleDefinitions(t *testing.T) {
 	for _, unknown := range []bool{false, true} {
 		a := newFake()
-		running(t, PoolOptions{Name: "p", Instances: instances(a), MaxDefinitionsAge: 48 * time.Hour}, func(ctx context.Context, p *Pool) {
+		running(t, PoolOptions{Name: "p", Instances: instances(a), MaxDefinitionsAge: 48 * time.Hour, AgeAsked: true}, func(ctx context.Context, p *Pool) {
 			a.set(func() {
 				if a.health.DefinedAt = time.Now().Add(-47 * time.Hour); unknown {
 					a.health.DefinedAt = time.Time{}
@@ -287,6 +290,64 @@ func TestStaleDefinitions(t *testing.T) {
 			}
 			if st := p.Status().Instances[0]; !st.Stale || !st.Ready {
 				t.Errorf("status %+v", st)
+			}
+		})
+	}
+}
+
+// TestUndatedDefinitions: what an unknown age, or an old one, means.
+func TestUndatedDefinitions(t *testing.T) {
+	for name, c := range map[string]struct {
+		ageless, dated, asked bool
+		bound                 time.Duration
+		stale, undated        bool
+	}{
+		"no bound":                {},
+		"undated, default bound":  {bound: time.Hour, undated: true},
+		"undated, asked for":      {bound: time.Hour, asked: true, undated: true, stale: true},
+		"old, default bound":      {bound: time.Hour, dated: true, stale: true},
+		"ageless, default bound":  {bound: time.Hour, ageless: true},
+		"ageless, asked for":      {bound: time.Hour, ageless: true, asked: true},
+		"ageless old":             {bound: time.Hour, ageless: true, dated: true},
+		"ageless old, asked for":  {bound: time.Hour, ageless: true, dated: true, asked: true, stale: true},
+		"undated, asked for none": {asked: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var said bytes.Buffer
+			a := newFake()
+			a.health.DefinedAt, a.health.Ageless = time.Time{}, c.ageless
+			if c.dated {
+				a.health.DefinedAt = time.Unix(1, 0) // the clock below begins in 2000
+			}
+			o := PoolOptions{Name: "p", Instances: instances(a), MaxDefinitionsAge: c.bound, AgeAsked: c.asked, Log: slog.New(slog.NewTextHandler(&said, nil))}
+			running(t, o, func(ctx context.Context, p *Pool) {
+				want := Clean
+				if c.stale {
+					want = NotScanned
+				}
+				if rep, err := p.Scan(ctx, stream([]byte("x"))); err != nil || rep.Verdict != want {
+					t.Errorf("%s (%s), %v", rep.Verdict, rep.Reason, err)
+				}
+				time.Sleep(time.Minute)
+				st := p.Status()
+				if in := st.Instances[0]; in.Stale != c.stale || in.Undated != c.undated || !in.Ready || (in.Detail != "") != (c.stale || c.undated) {
+					t.Errorf("%+v", in)
+				}
+				if !st.Ready || st.Clears == c.stale {
+					t.Errorf("ready %v, clears %v", st.Ready, st.Clears)
+				}
+				a.set(func() { a.down = unavailable() })
+				time.Sleep(time.Minute)
+				if in := p.Status().Instances[0]; in.Stale || in.Ready || in.Detail == "" {
+					t.Errorf("dead: %+v", in)
+				}
+			})
+			times := 0
+			if c.stale || c.undated {
+				times = 1
+			}
+			if n := strings.Count(said.String(), "max_definitions_age"); n != times {
+				t.Errorf("said %d times:\n%s", n, &said)
 			}
 		})
 	}

@@ -40,7 +40,10 @@ var engineColumns = []output.Column[engineRow]{
 	{Name: "POOL", Value: func(r engineRow) string { return r.Pool }},
 	{Name: "INSTANCE", Value: func(r engineRow) string { return r.Name }},
 	{Name: "STATE", Value: engineState, Color: func(r engineRow) output.Color {
-		if r.Ready {
+		switch {
+		case r.Ready && r.Stale:
+			return output.Unsure
+		case r.Ready:
 			return output.Good
 		}
 		return output.Bad
@@ -56,11 +59,11 @@ var engineColumns = []output.Column[engineRow]{
 
 func engineState(r engineRow) string {
 	switch {
+	case r.Ready && r.Stale:
+		return "stale"
 	case r.Ready:
 		return "ready"
-	case r.Stale:
-		return "stale"
-	case r.Breaker == "open":
+	case r.Health.Ready && r.Breaker == "open": // it answers probes and fails at work
 		return "broken"
 	}
 	return "down"
@@ -102,7 +105,7 @@ var testColumns = []output.Column[control.Tested]{
 	{Name: "INSTANCE", Value: func(t control.Tested) string { return t.Instance }},
 	{Name: "COUNTS", Value: func(t control.Tested) string { return map[bool]string{true: "yes", false: "no"}[t.Error == ""] }},
 	{Name: "RESULTS", Value: results},
-	{Name: "DETAIL", Value: func(t control.Tested) string { return t.Error }},
+	{Name: "DETAIL", Value: func(t control.Tested) string { return either(t.Error, t.Note) }},
 }
 
 // results lists what each canary showed: "plain seen, size silent from 26214400".
