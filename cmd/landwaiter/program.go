@@ -49,6 +49,9 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 		if err != nil {
 			return nil, err
 		}
+		if err := check(ctx, c); err != nil {
+			return nil, err
+		}
 		return c, addFolders(c, o.Watch, o.Quarantine != "")
 	}
 	c, err := load()
@@ -168,7 +171,7 @@ func named(c *config.Config, path string) bool { return c.Origin(path).From != "
 // useEngine makes url the pool default.
 func useEngine(c *config.Config, url string) {
 	if url != "" {
-		c.Pools = []config.Pool{{Name: daemon.DefaultPool, Instances: []config.Instance{{URL: url}}}}
+		c.Pools = []config.Pool{config.NewPool(daemon.DefaultPool, config.Instance{URL: url})}
 	}
 }
 
@@ -183,7 +186,7 @@ func (p *wired) scan(ctx context.Context, o ScanOptions, each func(ledger.Record
 }
 
 func (p *wired) dial(ctx context.Context, o config.Options) (backend, error) {
-	o.Unresolved = false
+	o.Unresolved = true // what needs a secret asks for it
 	c, err := config.Load(o)
 	if err != nil {
 		return nil, err
@@ -195,12 +198,19 @@ func (p *wired) dial(ctx context.Context, o config.Options) (backend, error) {
 	if !fault.Is(err, fault.NotFound) {
 		return nil, err
 	}
+	if err := c.Resolve("store"); err != nil {
+		return nil, err
+	}
 	return daemon.OpenControl(ctx, c, p.logger(c))
 }
 
 func (p *wired) doctor(ctx context.Context, o config.Options) checks {
 	return func(yield func(control.Check, error) bool) {
+		o.Unresolved = true
 		c, err := config.Load(o)
+		if err == nil {
+			err = check(ctx, c)
+		}
 		if err != nil {
 			yield(control.Check{}, err)
 			return
@@ -211,7 +221,11 @@ func (p *wired) doctor(ctx context.Context, o config.Options) checks {
 
 func (p *wired) fsck(ctx context.Context, o config.Options, f daemon.FsckOptions) checks {
 	return func(yield func(control.Check, error) bool) {
+		o.Unresolved = true
 		c, err := config.Load(o)
+		if err == nil {
+			err = c.Resolve("store")
+		}
 		if err != nil {
 			yield(control.Check{}, err)
 			return

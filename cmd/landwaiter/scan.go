@@ -12,7 +12,7 @@ import (
 
 type scanCmd struct {
 	Targets          []string `arg:"" name:"target" help:"Files, folders or storage URLs (s3://bucket/prefix)."`
-	Engine           string   `placeholder:"URL" help:"Engine to ask: builtin:, clamd:///path/to/socket, mdcore://host:port. Default: builtin:."`
+	Engine           string   `placeholder:"URL" help:"Engine to ask: builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port. Default: the pool default, which is builtin: unless configured."`
 	DetailedExitcode bool     `help:"Exit 10 if something is infected, 11 if something was not scanned."`
 }
 

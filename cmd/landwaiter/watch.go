@@ -12,7 +12,7 @@ import (
 
 type watchCmd struct {
 	Dirs             []string `arg:"" name:"dir" type:"path" help:"Folders to watch."`
-	Engine           string   `placeholder:"URL" help:"Engine to ask: builtin:, clamd:///path/to/socket, mdcore://host:port. Default: builtin:."`
+	Engine           string   `placeholder:"URL" help:"Engine to ask: builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port. Default: the pool default, which is builtin: unless configured."`
 	Quarantine       string   `placeholder:"DIR" type:"path" help:"Put what is infected away into this folder. Without it nothing is changed."`
 	Once             bool     `help:"End when all that was there at the start is finished."`
 	DetailedExitcode bool     `help:"With --once: exit 10 if something is infected, 11 if something was not scanned."`
