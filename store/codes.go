@@ -31,7 +31,8 @@ const (
 // other stands for a reason without a number.
 const other scan.Reason = "other"
 
-func codeOf[T comparable](list []T, v T) int64 { return int64(slices.Index(list, v)) }
+// codeOf is 0 for a word without a number.
+func codeOf[T comparable](list []T, v T) int64 { return int64(max(0, slices.Index(list, v))) }
 
 func wordOf[T any](list []T, code int64) (v T) {
 	if code >= 0 && code < int64(len(list)) {
@@ -41,8 +42,8 @@ func wordOf[T any](list []T, code int64) (v T) {
 }
 
 func reasonCode(r scan.Reason) int64 {
-	if n := codeOf(reasons[:], r); n >= 0 {
-		return n
+	if n := slices.Index(reasons[:], r); n >= 0 {
+		return int64(n)
 	}
 	return codeOther
 }

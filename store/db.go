@@ -168,6 +168,14 @@ func (db *DB) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// Check proves that the ledger takes writes now, by one.
+func (db *DB) Check(ctx context.Context) error {
+	return db.do(ctx, func(ctx context.Context, c conn) error {
+		_, err := c.exec(ctx, "INSERT INTO meta (name, value) VALUES ('checked', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", db.now().UTC().Format(time.RFC3339Nano))
+		return err
+	})
+}
+
 // Close commits what is queued and closes the ledger. Entries in work stay so:
 // whoever stops the workers gives them back before.
 func (db *DB) Close() error {

@@ -8,6 +8,7 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/scan"
+	"github.com/landwaiter/landwaiter/workflow"
 )
 
 // What a pick-up reads of an entry that nobody looked at yet, and the rest.
@@ -15,7 +16,7 @@ const (
 	briefColumns = "e.id, e.unit, e.scan, e.workflow, e.ikey, e.tail, e.version, e.slot, e.state, e.lane, e.priority, e.due, e.seq, " +
 		"e.force, e.attempts, e.crashes, e.cancel, e.cause, e.parent, e.discovered, e.started, e.size"
 	restColumns = ", e.finished, e.mtime, e.md5, e.sha1, e.sha256, e.outcome, e.verdict, e.reason, e.threat, e.code, e.engines, e.engine, e.decision, " +
-		"e.decided_by, e.report, e.plan, e.story, e.error"
+		"e.decided_by, e.report, e.plan, e.story, e.error, e.sum"
 	entryColumns = briefColumns + restColumns
 	briefCount   = 22
 )
@@ -80,6 +81,9 @@ func (db *DB) entry(ctx context.Context, c cells) (ledger.Entry, error) {
 		if err := json.Unmarshal(b, &e.Story); err != nil {
 			return e, damaged(e.ID, "story", err)
 		}
+	}
+	if e.State == ledger.Finished && r.i(18) != endSum(&e) {
+		e.Verdict, e.Reason, e.Decision, e.Error = scan.NotScanned, other, workflow.Held, damagedRow
 	}
 	return e, nil
 }

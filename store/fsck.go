@@ -28,7 +28,7 @@ const (
 // deep reads every page and compares every inventory row with its entry.
 func (db *DB) Fsck(ctx context.Context, deep bool) ([]Problem, error) {
 	var out []Problem
-	checks := []func(context.Context, bool, *[]Problem) error{db.fsckPages, db.fsckStates, db.fsckHolds, db.fsckCounts, db.fsckVerdicts}
+	checks := []func(context.Context, bool, *[]Problem) error{db.fsckPages, db.fsckStates, db.fsckHolds, db.fsckCounts, db.fsckVerdicts, db.fsckSums}
 	for _, check := range checks {
 		if err := check(ctx, deep, &out); err != nil {
 			return out, err
@@ -122,14 +122,59 @@ func (db *DB) fsckVerdicts(ctx context.Context, deep bool, out *[]Problem) error
 	}, maxProblems)
 }
 
-// Repair counts again and ends the holds that Fsck would name. It returns what
-// is left.
+// fsckSums looks at every row that says what was found.
+func (db *DB) fsckSums(ctx context.Context, deep bool, out *[]Problem) error {
+	if !deep {
+		return nil
+	}
+	enough := len(*out) + maxProblems
+	err := db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory", func(c cells) error {
+		if !rowWhole(c) && len(*out) < enough {
+			*out = append(*out, Problem{What: "the inventory row is damaged", Where: object.FormatKey(wholeKey(c.b(0), nullable(c, 1))),
+				Repair: "start landwaiter with `fsck --repair`, which removes it: the next sweep scans the object"})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	enough = len(*out) + maxProblems
+	return db.query(ctx, "SELECT "+entryColumns+" FROM entries e WHERE e.state = 2", func(c cells) error {
+		e, err := db.entry(ctx, c)
+		if (err != nil || e.Error == damagedRow) && len(*out) < enough {
+			*out = append(*out, Problem{What: "the entry is damaged", Where: e.ID.String() + " " + object.FormatKey(e.Key), Repair: repairRescan})
+		}
+		return ctx.Err()
+	})
+}
+
+// removeDamaged takes damaged rows out of the inventory.
+func (db *DB) removeDamaged(ctx context.Context, c conn) error {
+	var bad [][]any
+	err := c.query(ctx, "SELECT "+inventoryColumns+" FROM inventory", func(c cells) error {
+		if !rowWhole(c) {
+			bad = append(bad, []any{c.i(8), c.b(0)})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.each(ctx, removeInventory, bad)
+	return err
+}
+
+// Repair removes damaged inventory rows, counts again and ends the holds that
+// Fsck would name. It returns what is left.
 func (db *DB) Repair(ctx context.Context) ([]Problem, error) {
 	err := db.do(ctx, func(ctx context.Context, c conn) error {
 		if !db.alone() {
 			if _, err := c.exec(ctx, "LOCK TABLE inventory, entries, unit_counts, scan_counts, holds IN SHARE ROW EXCLUSIVE MODE"); err != nil {
 				return err
 			}
+		}
+		if err := db.removeDamaged(ctx, c); err != nil {
+			return err
 		}
 		for _, q := range []string{
 			"DELETE FROM unit_counts",

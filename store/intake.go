@@ -387,11 +387,11 @@ func (t *turn) drop(ctx context.Context, list []*fresh) (left []*fresh, err erro
 var (
 	pendingOf = &set{
 		cols: "unit:i ikey:b",
-		sql:  "SELECT {ord} e.id, e.version, e.running, e.scan, e.size FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
+		sql:  "SELECT {ord} e.id, e.version, e.running, e.scan, e.size, e.sha256 FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
 	}
 	endGone = &set{
-		cols: "id:b now:i verdict:i reason:i outcome:i",
-		sql: `UPDATE entries SET state = 2, seq = entries.seq + 1, outcome = :outcome, verdict = :verdict, reason = :reason, finished = :now
+		cols: "id:b now:i verdict:i reason:i outcome:i sum:i",
+		sql: `UPDATE entries SET state = 2, seq = entries.seq + 1, outcome = :outcome, verdict = :verdict, reason = :reason, finished = :now, sum = :sum
 			{from} WHERE entries.id = :id AND entries.state = 0 AND entries.running = 0 {back}`,
 	}
 	touchEntry = &set{
@@ -427,7 +427,7 @@ func (t *turn) deleted(ctx context.Context, w *wave) error {
 		case c.i(2) != 0: // in work: the worker will see
 			touch = append(touch, []any{c.b(0), t.now})
 		default:
-			end = append(end, []any{c.b(0), t.now, int64(scan.NotScanned), reasonCode(scan.Gone), codeOf(outcomes[:], ledger.OutcomeGone)})
+			end = append(end, []any{c.b(0), t.now, int64(scan.NotScanned), reasonCode(scan.Gone), codeOf(outcomes[:], ledger.OutcomeGone), goneSum(c.b(0), f.key, c.s(1), nullable(c, 5))})
 			sc, size := c.i(3), c.i(4)
 			ended = append(ended, func() {
 				t.counts.scan(sc, 0, 0, 0, -1, 0)
@@ -481,15 +481,21 @@ func (t *turn) deleted(ctx context.Context, w *wave) error {
 
 var (
 	insertBaseline = &set{
-		cols: "ikey:b unit:i tail:b version:b size:i reason:i",
-		sql: `INSERT INTO inventory (unit, ikey, tail, version, verdict, reason, size)
-			SELECT :unit, :ikey, :tail, :version, 0, :reason, :size {from} WHERE TRUE {order} ON CONFLICT (unit, ikey) DO NOTHING {backid}`,
+		cols: "ikey:b unit:i tail:b version:b size:i reason:i sum:i",
+		sql: `INSERT INTO inventory (unit, ikey, tail, version, verdict, reason, size, sum)
+			SELECT :unit, :ikey, :tail, :version, 0, :reason, :size, :sum {from} WHERE TRUE {order} ON CONFLICT (unit, ikey) DO NOTHING {backid}`,
 	}
 	updateBaseline = &set{
-		cols: "ikey:b unit:i version:b size:i reason:i",
-		sql:  `UPDATE inventory SET version = :version {from} WHERE inventory.unit = :unit AND inventory.ikey = :ikey AND inventory.reason = :reason {back}`,
+		cols: "ikey:b unit:i version:b size:i reason:i sum:i",
+		sql:  `UPDATE inventory SET version = :version, sum = :sum {from} WHERE inventory.unit = :unit AND inventory.ikey = :ikey AND inventory.reason = :reason {back}`,
 	}
 )
+
+// baseline is the row of f as baseline. The size of an older one stays, so it is
+// in no sum.
+func (f *fresh) baseline() *invRow {
+	return &invRow{unit: f.op.unit.id, ikey: f.ikey, version: []byte(f.version), reason: codeBaseline}
+}
 
 // baseline records what is older than its scan's start date.
 func (t *turn) baseline(ctx context.Context, list []*fresh) error {
@@ -507,7 +513,7 @@ func (t *turn) baseline(ctx context.Context, list []*fresh) error {
 	for _, list := range byUnit {
 		rows, again := make([][]any, len(list)), [][]any{}
 		for i, f := range list {
-			rows[i] = []any{f.ikey, f.op.unit.id, blob(f.tail), []byte(f.version), f.size, int64(codeBaseline)}
+			rows[i] = []any{f.ikey, f.op.unit.id, blob(f.tail), []byte(f.version), f.size, int64(codeBaseline), f.baseline().sum()}
 		}
 		hit, err := t.c.each(ctx, insertBaseline, rows)
 		if err != nil {
@@ -519,7 +525,7 @@ func (t *turn) baseline(ctx context.Context, list []*fresh) error {
 				t.counts.unit(f.op.unit.id, 0, codeBaseline, 1, max(f.size, 0))
 			} else {
 				f.op.taken.Dropped++
-				again = append(again, []any{f.ikey, f.op.unit.id, []byte(f.version), f.size, int64(codeBaseline)})
+				again = append(again, []any{f.ikey, f.op.unit.id, []byte(f.version), f.size, int64(codeBaseline), f.baseline().sum()})
 			}
 		}
 		if _, err := t.c.each(ctx, updateBaseline, again); err != nil {

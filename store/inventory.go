@@ -27,14 +27,14 @@ var (
 		sql:  "SELECT {ord} i.verdict, i.reason, i.size, i.version FROM inventory i {also} WHERE i.unit = :unit AND i.ikey = :ikey {lock}",
 	}
 	newInventory = &set{
-		cols: "ikey:b unit:i tail:b version:b verdict:i reason:i size:i entry:b",
-		sql: `INSERT INTO inventory (unit, ikey, tail, version, verdict, reason, size, entry)
-			SELECT :unit, :ikey, :tail, :version, :verdict, :reason, :size, :entry {from} WHERE TRUE {order}
+		cols: "ikey:b unit:i tail:b version:b verdict:i reason:i size:i entry:b sum:i",
+		sql: `INSERT INTO inventory (unit, ikey, tail, version, verdict, reason, size, entry, sum)
+			SELECT :unit, :ikey, :tail, :version, :verdict, :reason, :size, :entry, :sum {from} WHERE TRUE {order}
 			ON CONFLICT (unit, ikey) DO NOTHING {backid}`,
 	}
 	setInventory = &set{
-		cols: "ikey:b unit:i version:b verdict:i reason:i size:i entry:b",
-		sql: `UPDATE inventory SET version = :version, verdict = :verdict, reason = :reason, size = :size, entry = :entry
+		cols: "ikey:b unit:i version:b verdict:i reason:i size:i entry:b sum:i",
+		sql: `UPDATE inventory SET version = :version, verdict = :verdict, reason = :reason, size = :size, entry = :entry, sum = :sum
 			{from} WHERE inventory.unit = :unit AND inventory.ikey = :ikey {back}`,
 	}
 	removeInventory = &set{
@@ -86,7 +86,7 @@ func (t *turn) inventoryUnit(ctx context.Context, list []invRow) error {
 			remove, old = append(remove, []any{r.unit, r.ikey}), append(old, r)
 			continue
 		}
-		put, putOf = append(put, []any{r.ikey, r.unit, blob(r.tail), r.version, r.verdict, r.reason, r.size, blob(r.entry)}), append(putOf, r)
+		put, putOf = append(put, []any{r.ikey, r.unit, blob(r.tail), r.version, r.verdict, r.reason, r.size, blob(r.entry), r.sum()}), append(putOf, r)
 		t.counts.unit(r.unit, r.verdict, r.reason, 1, max(r.size, 0))
 	}
 	hit, err := t.c.each(ctx, newInventory, put)
@@ -97,7 +97,7 @@ func (t *turn) inventoryUnit(ctx context.Context, list []invRow) error {
 	for i, r := range putOf {
 		if !hit[i] {
 			keys, old = append(keys, []any{r.unit, r.ikey}), append(old, r)
-			again = append(again, []any{r.ikey, r.unit, r.version, r.verdict, r.reason, r.size, blob(r.entry)})
+			again = append(again, []any{r.ikey, r.unit, r.version, r.verdict, r.reason, r.size, blob(r.entry), r.sum()})
 		}
 	}
 	err = t.c.look(ctx, inventoryOld, keys, func(i int, c cells) error {
@@ -114,11 +114,20 @@ func (t *turn) inventoryUnit(ctx context.Context, list []invRow) error {
 	return err
 }
 
-const inventoryColumns = "ikey, tail, version, verdict, reason, size, entry"
+const inventoryColumns = "ikey, tail, version, verdict, reason, size, entry, sum, unit"
 
+// readRow reads inventoryColumns. A row that is damaged says not_scanned.
 func readRow(c cells) ledger.Row {
-	return ledger.Row{Key: wholeKey(c.b(0), c.b(1)), Version: c.s(2), Verdict: scan.Verdict(c.i(3)), Reason: reasonWord(c.i(4)),
+	if !rowWhole(c) {
+		return ledger.Row{Key: wholeKey(c.b(0), nullable(c, 1)), Version: c.s(2), Verdict: scan.NotScanned, Reason: other, Size: c.i(5), Entry: toID(c.b(6))}
+	}
+	return ledger.Row{Key: wholeKey(c.b(0), nullable(c, 1)), Version: c.s(2), Verdict: scan.Verdict(c.i(3)), Reason: reasonWord(c.i(4)),
 		Size: c.i(5), Entry: toID(c.b(6)), Baseline: c.i(4) == codeBaseline}
+}
+
+func rowWhole(c cells) bool {
+	r := invRow{unit: c.i(8), ikey: c.b(0), version: c.b(2), verdict: c.i(3), reason: c.i(4)}
+	return r.sum() == c.i(7)
 }
 
 // Row returns the inventory row of a key; ok is false if there is none.
@@ -152,7 +161,7 @@ func (db *DB) Inventory(ctx context.Context, unit int64, after string, n int) ([
 		var long []byte
 		err := db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey > ? ORDER BY ikey LIMIT ?", func(c cells) error {
 			got++
-			if long == nil && c.b(1) != nil {
+			if long == nil && len(c.b(1)) > maxIndexed {
 				long = c.b(1)[:maxIndexed:maxIndexed]
 			}
 			if long == nil {

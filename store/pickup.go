@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/landwaiter/landwaiter/ledger"
@@ -14,6 +15,10 @@ const (
 	parkWork = 30 * time.Second // for an entry of the same key on this node
 	parkHold = time.Second      // for a hold, which another node may end
 )
+
+// maxRounds bounds how often one pick-up looks for entries whose keys are free:
+// many versions of one key may stand in line.
+const maxRounds = 8
 
 // A pickOp asks for work.
 type pickOp struct {
@@ -78,7 +83,7 @@ var (
 	wakeEntry = &set{
 		cols: "unit:i ikey:b now:i",
 		sql: `UPDATE entries SET parked = 0, due = :now {from} WHERE entries.id = (SELECT w.id FROM entries w
-			WHERE w.unit = :unit AND w.ikey = :ikey AND w.state = 0 AND w.parked = 1 ORDER BY w.priority DESC, w.id LIMIT 1) {back}`,
+			WHERE w.unit = :unit AND w.ikey = :ikey AND w.state = 0 AND w.parked = 1 LIMIT 1) {back}`,
 	}
 )
 
@@ -150,7 +155,10 @@ type candidate struct {
 // pickAt takes due entries of one priority, and returns when the next of it may
 // be due (0 = none). top is the earliest due time there.
 func (t *turn) pickAt(ctx context.Context, p *pickOp, priority, top int64) (int64, error) {
-	for top <= t.now && len(p.out) < p.n {
+	for round := 0; top <= t.now && len(p.out) < p.n; round++ {
+		if round == maxRounds { // go on in another transaction
+			return t.now, nil
+		}
 		list, err := t.candidates(ctx, p.line, priority, p.n-len(p.out))
 		if err != nil {
 			return 0, err
@@ -170,7 +178,10 @@ func (t *turn) pickAt(ctx context.Context, p *pickOp, priority, top int64) (int6
 	return tops[priority], err
 }
 
+// The list is good until the next one of the writer.
 func (t *turn) candidates(ctx context.Context, l line, priority int64, n int) (list []candidate, err error) {
+	list = t.w.found[:0]
+	defer func() { t.w.found = list }()
 	f := func(c cells) error {
 		e, err := t.db.brief(ctx, c)
 		list = append(list, candidate{e, c.i(briefCount) != 0, c.i(briefCount+1) != 0})
@@ -219,6 +230,7 @@ func (t *turn) take(ctx context.Context, p *pickOp, list []candidate) (moved boo
 	}
 	moved = len(park) > 0
 	where := make([]int, 0, len(chosen))
+	p.out = slices.Grow(p.out, len(chosen))
 	for i, n := range chosen {
 		if !hit[i] {
 			continue

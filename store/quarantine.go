@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,7 +107,7 @@ func pageSize(n int) int64 {
 // there is no such item and fault.Changed if it is not held any more.
 func (db *DB) QuarantineSet(ctx context.Context, id ledger.ID, state QuarantineState, by string) error {
 	code := codeOf(quarantineStates[:], state)
-	if code < 0 {
+	if !slices.Contains(quarantineStates[:], state) {
 		return fault.New(fault.Invalid, "store.QuarantineSet", string(state), nil)
 	}
 	return db.do(ctx, func(ctx context.Context, c conn) error {

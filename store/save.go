@@ -24,7 +24,7 @@ const (
 // A saveOp is what a worker says of its entry.
 type saveOp struct {
 	verb    verb
-	e       ledger.Entry // as the worker has it; the slices are not changed
+	e       *ledger.Entry // the worker's, who waits meanwhile: it is only read
 	unit    *unitRow
 	scan    *scanRow
 	own     []ledger.Own
@@ -103,7 +103,7 @@ func (db *DB) save(ctx context.Context, o *saveOp, e *ledger.Entry) (err error) 
 		}
 		return fault.New(fault.Stale, "store", object.FormatKey(e.Key), nil)
 	}
-	o.e = *e
+	o.e = e
 	if o.unit, err = db.unit(ctx, e.Unit); err != nil {
 		return err
 	}
@@ -156,12 +156,12 @@ var (
 	saveEntry = &set{
 		cols: "id:b was:i run:i begin:i strict:i hurry:i now:i " +
 			"state:i running:i lane:i attempts:i due:i seq:i version:b size:i mtime:i md5:b sha1:b sha256:b outcome:i finished:i " +
-			"verdict:i reason:i threat:b code:i engines:i engine:b decision:i decided_by:b report:b plan:b story:b error:b",
+			"verdict:i reason:i threat:b code:i engines:i engine:b decision:i decided_by:b report:b plan:b story:b error:b sum:i",
 		sql: `UPDATE entries SET state = :state, running = :running, lane = :lane, attempts = :attempts,
 			due = CASE WHEN :hurry = 1 AND entries.seq <> :seq THEN :now ELSE :due END,
 			version = :version, size = :size, mtime = :mtime, md5 = :md5, sha1 = :sha1, sha256 = :sha256, outcome = :outcome, finished = :finished,
 			verdict = :verdict, reason = :reason, threat = :threat, code = :code, engines = :engines, engine = :engine, decision = :decision,
-			decided_by = :decided_by, report = :report, plan = :plan, story = :story, error = :error
+			decided_by = :decided_by, report = :report, plan = :plan, story = :story, error = :error, sum = :sum
 			{from} WHERE entries.id = :id AND entries.state + 0 = :was AND entries.attempts = :run AND entries.running + 0 = 1
 			AND (:begin = 0 OR entries.cancel = 0) AND (:strict = 0 OR (entries.seq = :seq AND NOT EXISTS
 			(SELECT 1 FROM holds h WHERE h.unit = entries.unit AND h.ikey = entries.ikey AND h.kind = 0 AND h.entry <> entries.id))) {back}`,
@@ -213,9 +213,9 @@ var (
 
 // row is what saveEntry writes for o.
 func (t *turn) saveRow(o *saveOp) []any {
-	e := &o.e
+	e := o.e
 	state, running, due, attempts, outcome, finished := int64(e.State), int64(1), int64(0), int64(e.Attempts), int64(0), int64(0)
-	strict := e.State == ledger.Pending && o.verb != give
+	strict, sum := e.State == ledger.Pending && o.verb != give, int64(0)
 	switch o.verb {
 	case begin:
 		state = int64(ledger.Acting)
@@ -225,12 +225,13 @@ func (t *turn) saveRow(o *saveOp) []any {
 			attempts--
 		}
 	case finish:
+		sum = endSum(e)
 		running, state, outcome, finished = 0, int64(ledger.Finished), codeOf(outcomes[:], e.Outcome), micros(e.Finished)
 	}
 	return []any{e.ID[:], int64(e.State), int64(e.Attempts), flag(o.verb == begin), flag(strict), flag(o.verb == give && o.attempt), t.now,
 		state, running, int64(e.Lane), attempts, due, e.Seq, []byte(e.Version), e.Size, micros(e.ModTime), blob(e.MD5), blob(e.SHA1), blob(e.SHA256), outcome, finished,
 		int64(e.Verdict), reasonCode(e.Reason), text(e.Threat), int64(e.Code), int64(e.Engines), text(e.Engine), codeOf(decisions[:], e.Decision), text(e.By),
-		blob(o.report), blob(o.plan), blob(o.story), text(e.Error)}
+		blob(o.report), blob(o.plan), blob(o.story), text(e.Error), sum}
 }
 
 func (t *turn) save(ctx context.Context, ops []*saveOp) error {
@@ -252,7 +253,7 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 	var keys []keyRef
 	var dropAll, drop, doubt [][]any
 	for _, o := range done {
-		e := &o.e
+		e := o.e
 		for _, own := range o.own {
 			ikey, tail := indexKey(own.Key)
 			inv = append(inv, invRow{unit: own.Unit, ikey: ikey, tail: tail, version: []byte(own.Version), verdict: int64(e.Verdict),
@@ -471,7 +472,7 @@ func stale(o *saveOp) error {
 
 // ended counts the end of an entry and says what becomes of its inventory row.
 func (t *turn) ended(o *saveOp, inv []invRow) []invRow {
-	e := &o.e
+	e := o.e
 	t.counts.scan(o.scan.n, 0, 0, 0, -1, 0)
 	if !o.end.Known {
 		t.counts.scan(o.scan.n, codeOf(outcomes[:], e.Outcome), int64(e.Verdict), codeOf(decisions[:], e.Decision), 1, max(e.Size, 0))

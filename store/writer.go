@@ -40,7 +40,8 @@ type writer struct {
 	once  sync.Once
 
 	c     conn
-	doubt bool // a commit's outcome is unknown
+	doubt bool        // a commit's outcome is unknown
+	found []candidate // kept for its memory
 }
 
 func newWriter(db *DB, shard int64, open func(ctx context.Context) (conn, error)) *writer {
@@ -214,7 +215,7 @@ func (w *writer) turn(ctx context.Context, batch []*op) error {
 		}
 		return w.commitTx(ctx)
 	}
-	t := &turn{db: w.db, c: w.c, shard: w.shard, now: micros(w.db.now()),
+	t := &turn{db: w.db, w: w, c: w.c, shard: w.shard, now: micros(w.db.now()),
 		hints: map[line]int64{}, foreign: map[int64]bool{}, freed: map[ledger.ID]bool{}}
 	if err := t.run(ctx, batch); err != nil {
 		w.c.rollback()
@@ -260,6 +261,7 @@ var (
 // A turn is one transaction of a batch.
 type turn struct {
 	db    *DB
+	w     *writer
 	c     conn
 	shard int64
 	now   int64

@@ -185,12 +185,12 @@ func (l *ledgerBench) drain(tb testing.TB, n int64, done *atomic.Int64) {
 	l.work(tb, stop)
 }
 
-// work picks up 256 at a time and finishes them from 512 goroutines, so that
+// work picks up 256 at a time and finishes them from 256 goroutines, so that
 // they share commits.
 func (l *ledgerBench) work(tb testing.TB, stop <-chan struct{}) {
 	work := make(chan ledger.Entry, 512)
 	var wg sync.WaitGroup
-	for range 512 {
+	for range 256 {
 		wg.Go(func() {
 			for e := range work {
 				finish(&e)

@@ -119,7 +119,8 @@ CREATE TABLE entries (
   report     BYTEA,
   plan       BYTEA,
   story      BYTEA,
-  error      BYTEA
+  error      BYTEA,
+  sum        BIGINT NOT NULL DEFAULT 0 -- of what the end says, see sum.go
 );
 ALTER TABLE entries ADD PRIMARY KEY (id);
 -- A pick-up changes no indexed column: with room on the page, no index is written.
@@ -142,6 +143,7 @@ CREATE TABLE inventory (
   reason  SMALLINT NOT NULL,
   size    BIGINT NOT NULL,
   entry   BYTEA,
+  sum     BIGINT NOT NULL,
   PRIMARY KEY (unit, ikey)
 );
 

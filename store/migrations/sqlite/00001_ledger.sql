@@ -120,7 +120,8 @@ CREATE TABLE entries (
   report     BLOB,
   plan       BLOB,
   story      BLOB,
-  error      BLOB
+  error      BLOB,
+  sum        INTEGER NOT NULL DEFAULT 0 -- of what the end says, see sum.go
 ) STRICT;
 CREATE UNIQUE INDEX entries_id ON entries (id);
 CREATE UNIQUE INDEX entries_pending ON entries (unit, ikey, scan, vkey) WHERE state = 0;
@@ -142,6 +143,7 @@ CREATE TABLE inventory (
   reason  INTEGER NOT NULL,
   size    INTEGER NOT NULL,
   entry   BLOB,
+  sum     INTEGER NOT NULL,
   PRIMARY KEY (unit, ikey)
 ) STRICT, WITHOUT ROWID;
 
