@@ -24,7 +24,13 @@ const (
 // probes all the time, canaries at first, hourly, and whenever an engine has
 // another version, other definitions or other limits, or comes back.
 func (p *Pool) Run(ctx context.Context) error {
+	p.mu.Lock()
+	p.begun = time.Now()
+	p.mu.Unlock()
 	var wg sync.WaitGroup
+	if p.o.Failover != nil {
+		wg.Go(func() { p.settled(ctx) })
+	}
 	for i := range p.o.Instances {
 		wg.Go(func() { p.look(ctx, i) })
 	}
@@ -98,6 +104,7 @@ func (p *Pool) probed(in *Instance, h Health) (prove bool) {
 	st.probed = now
 	switch {
 	case !h.Ready:
+		p.settle(st)
 		if !st.open && st.health.Ready {
 			p.log.Warn("engine down", "instance", in.Name, "err", h.Detail)
 		}
@@ -129,6 +136,7 @@ func (p *Pool) proved(in *Instance, h Health, proof *Proof, err error) bool {
 	was := st.usable(time.Now())
 	switch {
 	case err == nil:
+		st.settled = true // who waits is woken below
 		if !was {
 			p.log.Info("engine ready", "instance", in.Name, "version", h.Version, "definitions", h.Definitions)
 		}
@@ -137,6 +145,7 @@ func (p *Pool) proved(in *Instance, h Health, proof *Proof, err error) bool {
 		st.close()
 	case errors.Is(err, ErrBlind), errors.Is(err, ErrFalseAlarm):
 		p.log.Error("engine failed its canaries", "instance", in.Name, "err", err)
+		p.settle(st)
 		st.proven, st.proofErr = false, err
 	default: // it could not be asked; what was proven stands until it is due again
 		p.log.Warn("canaries could not be run", "instance", in.Name, "err", err)
@@ -150,6 +159,27 @@ func (p *Pool) proved(in *Instance, h Health, proof *Proof, err error) bool {
 		p.wake()
 	}
 	return now
+}
+
+// settled tells who waits that the failover pool need wait no longer.
+func (p *Pool) settled(ctx context.Context) {
+	t := time.NewTimer(settleWithin)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.wake()
+	case <-ctx.Done():
+	}
+}
+
+// settle notes that an instance cannot be asked: the failover pool may be.
+func (p *Pool) settle(st *state) {
+	if !st.settled {
+		st.settled = true
+		p.wake()
+	}
 }
 
 // What operators are told of the age of definitions.
@@ -215,7 +245,7 @@ func (p *Pool) Definitions() string {
 		}
 	}
 	p.mu.Unlock()
-	if f := p.o.Failover; f != nil && f.Ready() {
+	if f := p.spare(); f != nil {
 		d := f.Definitions()
 		known = append(known, "failover:"+d)
 		unknown = unknown || d == ""
@@ -318,7 +348,7 @@ func (p *Pool) clears() bool {
 		}
 	}
 	p.mu.Unlock()
-	if f := p.o.Failover; !usable && f != nil && p.Ready() {
+	if f := p.spare(); !usable && f != nil {
 		return f.clears()
 	}
 	return fresh

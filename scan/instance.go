@@ -33,6 +33,7 @@ type state struct {
 	proof    *Proof // of the last run that came to an end; nil before
 	proven   bool   // the proof stands, for the engine as it is now
 	proofErr error  // why there is none
+	settled  bool   // it proved itself, or failed to, since the start
 	tried    time.Time
 	guard    guard // from proof
 	stale    bool  // definitions older than the pool allows, or of unknown age where that matters

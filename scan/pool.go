@@ -41,6 +41,7 @@ type Pool struct {
 	kicks []chan struct{}
 
 	mu      sync.Mutex
+	begun   time.Time       // when Run began, or NewPool was called
 	waiters []chan struct{} // for room, oldest first
 	changed chan struct{}   // closed and made anew when readiness may have changed
 	timer   *time.Timer     // wakes when a throttled instance may be asked again
@@ -60,7 +61,7 @@ func NewPool(o PoolOptions) *Pool {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pool{o: o, log: o.Log.With("pool", o.Name), changed: make(chan struct{})}
+	p := &Pool{o: o, log: o.Log.With("pool", o.Name), changed: make(chan struct{}), begun: time.Now()}
 	for _, in := range o.Instances {
 		if in.Limit <= 0 {
 			in.Limit = defaultLimit
@@ -77,7 +78,8 @@ func (p *Pool) Name() string { return p.o.Name }
 
 // Scan has one instance inspect s, the least loaded that is ready. It waits
 // while all are full. Where one cannot be reached or has no time the next is
-// asked, then the failover pool. It returns fault.Unavailable with the reason
+// asked, then the failover pool, but not before each instance had the time to
+// prove itself after a start. It returns fault.Unavailable with the reason
 // engine_unavailable where nobody is left.
 func (p *Pool) Scan(ctx context.Context, s Sample) (Report, error) {
 	return p.scan(ctx, s, nil, nil)
@@ -105,10 +107,10 @@ func (p *Pool) scan(ctx context.Context, s Sample, tried map[int]bool, last erro
 
 // without answers where no instance is left.
 func (p *Pool) without(ctx context.Context, s Sample, last, err error) (Report, error) {
-	switch f := p.o.Failover; {
+	switch f := p.spare(); {
 	case ctx.Err() != nil:
 		return Report{}, ctx.Err()
-	case f != nil && f.Ready():
+	case f != nil:
 		return f.Scan(ctx, s)
 	case last != nil:
 		return Report{}, last
@@ -121,8 +123,7 @@ func (p *Pool) without(ctx context.Context, s Sample, last, err error) (Report, 
 func (p *Pool) Submit(ctx context.Context, s Sample, done func(Report, error)) error {
 	i, g, err := p.acquire(ctx, nil)
 	if err != nil {
-		f := p.o.Failover
-		if ctx.Err() == nil && f != nil && f.Ready() {
+		if f := p.spare(); ctx.Err() == nil && f != nil {
 			return f.Submit(ctx, s, done)
 		}
 		return err
@@ -191,15 +192,22 @@ func (p *Pool) acquire(ctx context.Context, tried map[int]bool) (int, guard, err
 			p.mu.Unlock()
 			return best, g, nil
 		}
+		var settled <-chan time.Time
 		if !any {
-			p.mu.Unlock()
-			return 0, guard{}, p.noneReady()
+			wait := p.settling()
+			if wait <= 0 {
+				p.mu.Unlock()
+				return 0, guard{}, p.noneReady()
+			}
+			settled = time.After(wait)
 		}
 		room := make(chan struct{}, 1)
 		p.waiters = append(p.waiters, room)
 		p.mu.Unlock()
 		select {
 		case <-room:
+		case <-settled:
+			p.leave(room)
 		case <-ctx.Done():
 			p.leave(room)
 			return 0, guard{}, ctx.Err()
@@ -317,7 +325,38 @@ func (p *Pool) Ready() bool {
 	p.mu.Lock()
 	_, ok := p.best(nil)
 	p.mu.Unlock()
-	return ok || p.o.Failover != nil && p.o.Failover.Ready()
+	return ok || p.spare() != nil
+}
+
+// settleWithin is how long a pool with a failover waits, from its start, for
+// instances of which it does not know yet whether they can be asked. It is less
+// than what commands wait for their pools.
+const settleWithin = 25 * time.Second
+
+// settling returns how long the failover pool has to wait at most, for
+// instances that have neither proven themselves nor failed to since the start. It
+// needs the mutex.
+func (p *Pool) settling() time.Duration {
+	if p.o.Failover == nil {
+		return 0
+	}
+	for _, in := range p.o.Instances {
+		if !in.state.settled {
+			return time.Until(p.begun.Add(settleWithin))
+		}
+	}
+	return 0
+}
+
+// spare returns the failover pool if it is ready and its time has come, or nil.
+func (p *Pool) spare() *Pool {
+	p.mu.Lock()
+	wait := p.settling()
+	p.mu.Unlock()
+	if f := p.o.Failover; wait <= 0 && f != nil && f.Ready() {
+		return f
+	}
+	return nil
 }
 
 // Wait returns nil when the pool is ready. It costs nothing to wait.
@@ -325,17 +364,17 @@ func (p *Pool) Wait(ctx context.Context) error {
 	for {
 		p.mu.Lock()
 		_, ok := p.best(nil)
-		changed := p.changed
+		changed, wait := p.changed, p.settling()
 		p.mu.Unlock()
 		if ok {
 			return nil
 		}
 		var other <-chan struct{}
-		if f := p.o.Failover; f != nil {
+		if f := p.o.Failover; wait <= 0 && f != nil {
+			other = f.Changed()
 			if f.Ready() {
 				return nil
 			}
-			other = f.Changed()
 		}
 		select {
 		case <-changed:

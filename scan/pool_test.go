@@ -113,6 +113,78 @@ func TestPoolFailover(t *testing.T) {
 	})
 }
 
+// TestPoolSettles: after a start the failover pool waits for instances that
+// have not proven themselves yet, until they have, have failed to, or the bound.
+func TestPoolSettles(t *testing.T) {
+	for name, c := range map[string]struct {
+		slow time.Duration // of each canary
+		down bool
+		busy bool // good probes, no canaries
+		by   string
+		most time.Duration
+	}{
+		"slow to prove": {slow: 100 * time.Millisecond, by: "a", most: 24 * time.Second},
+		"down":          {down: true, by: "spare"},
+		"never ready":   {slow: time.Hour, by: "spare", most: settleWithin},
+		"busy":          {busy: true, by: "spare", most: settleWithin},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(context.Background())
+				a := newFake()
+				a.slow = c.slow
+				if c.down {
+					a.down = unavailable()
+				}
+				if c.busy {
+					a.err = throttled(0)
+				}
+				second := NewPool(PoolOptions{Name: "second", Instances: []*Instance{{Name: "spare", Engine: newFake()}}})
+				time.Sleep(time.Hour) // units that are slow to open do not use up the bound
+				first := NewPool(PoolOptions{Name: "first", Instances: instances(a), Failover: second})
+				var wg sync.WaitGroup
+				wg.Go(func() { second.Run(ctx) })
+				synctest.Wait()
+				began := time.Now()
+				wg.Go(func() { first.Run(ctx) })
+				scanned := make(chan string, 2)
+				wg.Go(func() {
+					rep, err := first.Scan(ctx, stream([]byte("x")))
+					if err != nil {
+						t.Error(err)
+					}
+					scanned <- rep.Engine
+				})
+				wg.Go(func() {
+					err := first.Submit(ctx, stream([]byte("x")), func(rep Report, err error) { scanned <- rep.Engine })
+					if err != nil {
+						t.Error(err)
+					}
+				})
+				synctest.Wait()
+				if st := first.Status(); st.Ready != c.down || st.Clears != c.down {
+					t.Errorf("right after the start: %+v", st)
+				}
+				if err := first.Wait(ctx); err != nil || !first.Ready() {
+					t.Error(err)
+				}
+				if took := time.Since(began); took > c.most || c.most == settleWithin && took < c.most {
+					t.Errorf("ready after %v", took)
+				}
+				for range 2 {
+					if by := <-scanned; by != c.by {
+						t.Errorf("scanned by %q, want %q", by, c.by)
+					}
+				}
+				cancel()
+				wg.Wait()
+				first.Close()
+				second.Close()
+			})
+		})
+	}
+}
+
 func TestPoolThrottled(t *testing.T) {
 	a := newFake()
 	running(t, PoolOptions{Name: "p", Instances: instances(a)}, func(ctx context.Context, p *Pool) {
