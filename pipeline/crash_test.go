@@ -82,7 +82,8 @@ type crash struct {
 	t       *testing.T
 	flow    workflow.Workflow
 	folders bool
-	at      int
+	at      int    // the number of the call to die at, or
+	when    string // its name
 
 	w       *world
 	dirs    map[string]string
@@ -148,7 +149,7 @@ func (c *crash) run() {
 func (c *crash) call(what string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.calls++; c.calls != c.at {
+	if c.calls++; c.died != "" || c.calls != c.at && what != c.when {
 		return nil
 	}
 	c.died = what

@@ -19,6 +19,7 @@ var errDead = fault.New(fault.Internal, "test", "the process is dead", nil)
 type mortal struct {
 	pipeline.Ledger
 	dead *atomic.Bool
+	late *atomic.Bool // the lease is renewed late: little is left of it
 	hook func(op, key string) error
 }
 
@@ -77,4 +78,11 @@ func (m *mortal) SetCursor(ctx context.Context, c ledger.Cursor) error {
 		return errDead
 	}
 	return m.Ledger.SetCursor(ctx, c)
+}
+
+func (m *mortal) Lease(slot uint8) time.Time {
+	if m.late.Load() {
+		return time.Now().Add(100 * time.Millisecond)
+	}
+	return m.Ledger.Lease(slot)
 }

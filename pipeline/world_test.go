@@ -117,13 +117,15 @@ type world struct {
 	// called, if not nil, is asked before each call to the ledger that changes an
 	// entry, and with op+"+" after its effect.
 	called func(op, key string) error
+	late   atomic.Bool // leases are renewed late
 	dead   atomic.Bool // the process answers nobody, and nobody answers it
 	// hook, if not nil, is asked before each call to a unit, and with op+"+" after
 	// its effect: an error is the call's.
 	hook func(unit, op, key string) error
 	// finish is called for each finished entry.
 	finish func(*ledger.Entry)
-	about  string // what the test does now, for its failure
+	step   time.Duration // that a step of a plan may take; a lease must outlast it
+	about  string        // what the test does now, for its failure
 
 	db     *store.DB
 	set    *connectors.Set
@@ -133,6 +135,7 @@ type world struct {
 	units  []unit
 	vault  remediation.Vault
 	stop   func()
+	freeze func() // ends what renews the ledger's leases
 	swept  chan pipeline.SweepStats
 }
 
@@ -157,11 +160,15 @@ func newWorld(t testing.TB, units ...unit) *world {
 	t.Helper()
 	w := &world{t: t, store: store.Options{Dir: t.TempDir()}, engine: newEngine(), units: units, places: map[string]*connectortest.Memory{},
 		ids: map[string]int64{}, swept: make(chan pipeline.SweepStats, 1000)}
-	w.units = append(w.units, inMemory(vaultUnit, report()))
+	if !slices.ContainsFunc(units, func(u unit) bool { return u.Name == vaultUnit }) {
+		w.units = append(w.units, inMemory(vaultUnit, report()))
+	}
 	for i := range w.units {
 		if u := &w.units[i]; u.driver == nil {
 			m := connectortest.NewMemory(u.Name)
 			w.places[u.Name], u.driver = m, m
+		} else if m, ok := u.driver.(*connectortest.Memory); ok {
+			w.places[u.Name] = m
 		}
 	}
 	t.Cleanup(func() { w.close() })
@@ -188,9 +195,9 @@ func (w *world) open() {
 		}
 		served = append(served, w.enter(u))
 	}
-	w.pipe = pipeline.New(pipeline.Options{Ledger: &mortal{db, &w.dead, w.called}, Storages: w.set, Pools: map[string]pipeline.Scanner{"default": w.engine},
+	w.pipe = pipeline.New(pipeline.Options{Ledger: &mortal{db, &w.dead, &w.late, w.called}, Storages: w.set, Pools: map[string]pipeline.Scanner{"default": w.engine},
 		Quarantine: vaultUnit, Bounds: w.bounds, Now: w.now, Log: w.log(),
-		Executor: &remediation.Executor{Vault: w.vault, Timeout: 5 * time.Second, Storage: func(name string) (remediation.Storage, error) {
+		Executor: &remediation.Executor{Vault: w.vault, Timeout: w.step, Storage: func(name string) (remediation.Storage, error) {
 			st, err := w.set.Get(name)
 			if err != nil {
 				return nil, err
@@ -282,6 +289,7 @@ func (w *world) run() {
 	pipe, db := w.pipe, w.db
 	go func() { based <- db.Run(under) }()
 	go func() { ran <- pipe.Run(ctx) }()
+	w.freeze = end
 	w.stop = func() {
 		w.stop = nil
 		cancel()
