@@ -4,8 +4,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/landwaiter/landwaiter/fault"
 )
@@ -17,8 +20,8 @@ type Options struct {
 	Env  []string   // as os.Environ gives it; nil = no variables count
 	Set  []Override // from flags, by rising strength
 
-	// Unresolved leaves references to secrets alone, to check a file where its
-	// secrets are not.
+	// Unresolved leaves references to secrets alone, where they are not or not
+	// all of them are needed: Resolve follows them later.
 	Unresolved bool
 	// Storages and Engines are the URL schemes that exist; nil = any.
 	Storages, Engines []string
@@ -35,7 +38,7 @@ type Override struct {
 // comes as Problems; a file that cannot be read is fault.NotFound, Denied or
 // Other.
 func Load(o Options) (*Config, error) {
-	c := &Config{origins: map[string]Origin{}, secrets: map[string]string{}}
+	c := &Config{origins: map[string]Origin{}, secrets: map[string]string{}, env: o.Env}
 	preset(reflect.ValueOf(c).Elem())
 	var problems Problems
 	if o.File != "" {
@@ -50,7 +53,7 @@ func Load(o Options) (*Config, error) {
 		problems = append(problems, c.check(o)...)
 	}
 	if len(problems) == 0 && !o.Unresolved {
-		c.resolve(o.Env, &problems)
+		c.resolve(&problems, "")
 	}
 	if c.src != nil {
 		c.src.problems = nil
@@ -101,11 +104,22 @@ func readFile(name string) ([]byte, error) {
 	return nil, fault.New(kind, op, "", err)
 }
 
-// resolve follows the references to secrets.
-func (c *Config) resolve(env []string, problems *Problems) {
-	vars := variables(env)
+// Resolve follows the references to secrets at and below path (units[0], pools;
+// "" = everywhere) that Load left alone. What it cannot follow comes as
+// Problems, and stays a reference. Resolving again changes nothing.
+func (c *Config) Resolve(path string) error {
+	var problems Problems
+	c.resolve(&problems, path)
+	return problems.err()
+}
+
+func (c *Config) resolve(problems *Problems, below string) {
+	vars := variables(c.env)
 	getenv := func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
 	follow := func(s Secret, path string) Secret {
+		if !covers(below, path) {
+			return s
+		}
 		if ref := s.Ref(); ref != "" {
 			c.secrets[path] = ref
 		}
@@ -117,16 +131,23 @@ func (c *Config) resolve(env []string, problems *Problems) {
 	}
 	c.Store.DSN = follow(c.Store.DSN, "store.dsn")
 	for i := range c.Units {
-		for name, s := range c.Units[i].Options {
-			c.Units[i].Options[name] = follow(s, join(unitPath(i)+".options", name))
+		for _, name := range slices.Sorted(maps.Keys(c.Units[i].Options)) {
+			c.Units[i].Options[name] = follow(c.Units[i].Options[name], join(unitPath(i)+".options", name))
 		}
 	}
 	for i := range c.Pools {
 		for j := range c.Pools[i].Instances {
 			in := &c.Pools[i].Instances[j]
 			in.APIKey = follow(in.APIKey, instancePath(i, j)+".api_key")
+			in.Password = follow(in.Password, instancePath(i, j)+".password")
 		}
 	}
+}
+
+// covers reports whether path names what is at above, or a part of it.
+func covers(above, path string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (above == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // refused notes what is wrong with the value at path, wherever it came from.
@@ -139,7 +160,10 @@ func (c *Config) refused(problems *Problems, path string, err error) {
 	problems.add(c.at(path, message, hint))
 }
 
-// at returns a problem with the place of the value at path, or of what holds it.
+// Problem returns a problem with the place of the value at path (units[0].url),
+// or of what holds it.
+func (c *Config) Problem(path, message, hint string) Problem { return c.at(path, message, hint) }
+
 func (c *Config) at(path, message, hint string) Problem {
 	p := Problem{Path: path, Message: message, Hint: hint}
 	for at := path; ; at = parent(at) {

@@ -108,3 +108,24 @@ func TestSecretWays(t *testing.T) {
 		}
 	}
 }
+
+func TestResolveLater(t *testing.T) {
+	data := "store: {dsn: \"env:DSN\"}\nunits:\n  - {name: a, url: \"s3://a\", options: {secret_key: \"env:A\"}}\n  - {name: b, url: \"s3://b\", options: {secret_key: \"env:B\"}}\n"
+	c, err := config.Load(config.Options{File: "f.yaml", Data: []byte(data), Env: []string{"B=beta"}, Unresolved: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Resolve("units[1]"); err != nil || c.Units[1].Options["secret_key"].Reveal() != "beta" {
+		t.Errorf("units[1]: %v", err)
+	}
+	var missing config.Problems
+	if err := c.Resolve(""); !errors.As(err, &missing) || len(missing) != 2 {
+		t.Fatalf("got %v, want two problems", err)
+	}
+	if got := missing[1].String(); !strings.HasPrefix(got, "f.yaml:3:") || !strings.Contains(got, "units[0].options.secret_key: the environment has no A") {
+		t.Errorf("got %s", got)
+	}
+	if c.Units[1].Options["secret_key"].Reveal() != "beta" {
+		t.Error("what was resolved is lost")
+	}
+}

@@ -99,6 +99,7 @@ var (
 	secretKey   = regexp.MustCompile(`(?i)^(.*(?:key|secret|token|pass|dsn|cred)[a-z_-]*["']?\s*:\s+)(\S.*)$`)
 	secretRef   = regexp.MustCompile(`^["']?(?:file|env|credential):`)
 	secretBlock = regexp.MustCompile(`[A-Za-z0-9+/=_]{32,}`)
+	portOnly    = regexp.MustCompile(`^[0-9]{1,5}$`)
 	secretURL   = regexp.MustCompile(`(?i)(://[^/@\s]*:|[?&][a-z_-]*(?:key|secret|token|pass)[a-z_-]*=)[^/@&\s"']+`)
 )
 
@@ -108,7 +109,20 @@ func mask(line string) string {
 	if m := secretKey.FindStringSubmatch(line); m != nil && !secretRef.MatchString(m[2]) {
 		return m[1] + hidden
 	}
-	return secretBlock.ReplaceAllString(secretURL.ReplaceAllString(line, "${1}"+hidden), hidden)
+	var b strings.Builder
+	last := 0
+	for _, m := range secretURL.FindAllStringSubmatchIndex(line, -1) {
+		b.WriteString(line[last:m[3]])
+		switch value := line[m[3]:m[1]]; {
+		case strings.HasPrefix(line[m[2]:], "://") && portOnly.MatchString(value) && !strings.HasPrefix(line[m[1]:], "@"):
+			b.WriteString(value) // of a host, not the password of a user
+		default:
+			b.WriteString(hidden)
+		}
+		last = m[1]
+	}
+	b.WriteString(line[last:])
+	return secretBlock.ReplaceAllString(b.String(), hidden)
 }
 
 // printable keeps a line of the file from driving the terminal, within a bound.

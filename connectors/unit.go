@@ -32,3 +32,16 @@ type Unit struct {
 // An Opener opens a driver for a unit of its vendor. It checks that the place
 // exists and can be listed, and returns a fault otherwise.
 type Opener func(ctx context.Context, u Unit) (Driver, error)
+
+// An OptionError says what is wrong with one option of a unit, by its name in
+// the unit's options or its URL's query.
+type OptionError struct {
+	Name string
+	Err  error
+}
+
+// Error returns "option NAME: …".
+func (e *OptionError) Error() string { return "option " + e.Name + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *OptionError) Unwrap() error { return e.Err }

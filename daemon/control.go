@@ -126,6 +126,13 @@ func (d *Daemon) openLate(ctx context.Context, name string) (*connectors.Storage
 	if err != nil {
 		return nil, err
 	}
+	for i, cu := range d.o.Config.Units {
+		if cu.Name == name { // its secrets only: those of others may be elsewhere
+			if err := d.o.Config.Resolve(fmt.Sprintf("units[%d]", i)); err != nil {
+				return nil, err
+			}
+		}
+	}
 	units, err := d.unitsOf(d.o.Config)
 	if err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ type doctor struct {
 // nothing but what a probe writes and removes under its own prefix.
 func Doctor(ctx context.Context, c *config.Config, tell func(control.Check) bool) {
 	d := &doctor{c: c, tell: tell}
-	for _, look := range []func(context.Context){d.data, d.ledger, d.disk, d.inotify, d.listen, d.workflows, d.engines, d.units} {
+	for _, look := range []func(context.Context){d.secrets, d.data, d.ledger, d.disk, d.inotify, d.listen, d.workflows, d.engines, d.units} {
 		if d.stop || ctx.Err() != nil {
 			return
 		}
@@ -59,6 +59,19 @@ func (d *doctor) warn(name, detail, fix string) {
 func (d *doctor) add(ch control.Check) {
 	if !d.stop && !d.tell(ch) {
 		d.stop = true
+	}
+}
+
+// secrets follows the references that the configuration has not followed yet.
+// Those that only the daemon can see are no failure of the set-up.
+func (d *doctor) secrets(context.Context) {
+	err := d.c.Resolve("")
+	var missing config.Problems
+	if !errors.As(err, &missing) {
+		return
+	}
+	for _, p := range missing {
+		d.warn("secret "+p.Path, p.Message, orWords(p.Hint, "run doctor as the daemon's user, where its secrets are"))
 	}
 }
 
@@ -91,6 +104,10 @@ func (d *doctor) data(context.Context) {
 
 // ledger opens the ledger for reading.
 func (d *doctor) ledger(ctx context.Context) {
+	if d.c.Resolve("store") != nil {
+		d.warn("ledger", "not checked: store.dsn is not here", "")
+		return
+	}
 	db, err := store.OpenReadOnly(ctx, store.Options{Dir: d.c.Data, DSN: d.c.Store.DSN.Reveal()})
 	if fault.Is(err, fault.NotFound) {
 		d.warn("ledger", "there is none yet: serve makes it", "")
@@ -191,6 +208,10 @@ func (d *doctor) engines(ctx context.Context) {
 	} else {
 		d.warn("sandbox", fmt.Sprintf("not complete: %+v", st), "a newer kernel with landlock and seccomp")
 	}
+	if err := d.c.Resolve("pools"); err != nil {
+		d.warn("engines", "not checked: their secrets are not here", "")
+		return
+	}
 	ps, err := openPools(ctx, d.c, b, log)
 	if err != nil {
 		d.say("engines", err, "", "")
@@ -258,6 +279,10 @@ func (d *doctor) units(ctx context.Context) {
 	var g errgroup.Group
 	g.SetLimit(8)
 	for i, u := range units {
+		if d.c.Resolve(fmt.Sprintf("units[%d]", i)) != nil {
+			checks[i] = control.Check{Name: "unit " + u.Name, State: "warn", Detail: "not checked: its secrets are not here"}
+			continue
+		}
 		g.Go(func() error {
 			checks[i] = checkUnit(ctx, u)
 			return nil

@@ -322,6 +322,12 @@ func (d *Daemon) reopen(ctx context.Context) error {
 			return err
 		}
 		d.mu.Lock()
+		for name, u := range d.units {
+			// A folder that was removed and made again is another one than was opened.
+			if fault.Is(d.pipe.Fault(u.ID), fault.NotFound) {
+				d.waiting[name] = true
+			}
+		}
 		names := slices.Sorted(maps.Keys(d.waiting))
 		d.mu.Unlock()
 		var g errgroup.Group

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,6 +19,7 @@ type configCmd struct {
 
 type configValidate struct {
 	File      string `arg:"" optional:"" help:"The file; --config without it."`
+	Secrets   bool   `help:"Insist on the secrets: a file, variable or credential that is not here is an error, not a warning."`
 	NoSecrets bool   `help:"Do not look whether files, variables and credentials with secrets exist."`
 }
 
@@ -35,7 +37,7 @@ type verdictOnFile struct {
 }
 
 // Run loads the file as the daemon would and lists what is wrong with it.
-func (c *configValidate) Run(a *App) error {
+func (c *configValidate) Run(ctx context.Context, a *App) error {
 	o := a.options()
 	if c.File != "" {
 		o.File = c.File
@@ -43,10 +45,24 @@ func (c *configValidate) Run(a *App) error {
 	if o.File == "" {
 		return usage(errors.New("name a file, by an argument or --config"))
 	}
-	o.Unresolved = c.NoSecrets
+	if c.Secrets && c.NoSecrets {
+		return usage(errors.New("--secrets and --no-secrets exclude each other"))
+	}
+	o.Unresolved = true
 	cfg, err := config.Load(o)
 	if err == nil {
-		_, err = workflows(cfg)
+		err = check(ctx, cfg)
+	}
+	if err == nil && !c.NoSecrets {
+		missing := cfg.Resolve("")
+		if c.Secrets {
+			err = missing
+		} else if missing != nil { // they may be only where the daemon runs
+			for line := range strings.SplitSeq(missing.Error(), "\n") {
+				a.say("%s", output.Escape(line))
+			}
+			a.say("These secrets are not here; they must be where the daemon runs.")
+		}
 	}
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
@@ -67,6 +83,23 @@ func (c *configValidate) Run(a *App) error {
 		return &exit{code: exitConfig} // the result said it
 	}
 	return err
+}
+
+// check has every part of a configuration looked at by the package that it is
+// for: what is wrong comes together, before anything is opened.
+func check(ctx context.Context, cfg *config.Config) error {
+	_, err := workflows(cfg)
+	var problems, more config.Problems
+	if errors.As(err, &problems); err != nil && problems == nil {
+		return err
+	}
+	if err := vendors(ctx, cfg); errors.As(err, &more) {
+		problems = append(problems, more...)
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return nil
 }
 
 // workflows decodes the sections of a configuration, all of them: what is wrong

@@ -15,7 +15,8 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code,
+			"code":   code,
+			"doctor": doctor,
 		},
 	})
 }
@@ -36,5 +37,12 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != args[0] {
 		ts.Fatalf("exit code %s, want %s: %v", got, args[0], err)
+	}
+}
+
+// doctor ARG… runs the doctor, whatever the machine makes it say in the end.
+func doctor(ts *testscript.TestScript, _ bool, args []string) {
+	if err := ts.Exec("landwaiter", append([]string{"doctor"}, args...)...); err != nil {
+		ts.Logf("%v", err)
 	}
 }

@@ -70,7 +70,11 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	return d.Run(ctx)
+	err = d.Run(ctx)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = errors.Join(err, ctx.Err())
+	}
+	return err
 }
 
 // logEntry tells of what is not simply clean; of clean objects only in debug.
@@ -159,7 +163,13 @@ func (p *wired) watch(ctx context.Context, o WatchOptions, each func(ledger.Reco
 		return err
 	}
 	err = d.Run(ctx)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+	switch cause, waits := context.Cause(ctx), d.Engines(); {
+	case cause == nil, errors.Is(cause, context.Canceled):
+	case errors.Is(cause, context.DeadlineExceeded) && waits != nil:
+		err = errors.Join(err, fmt.Errorf("%w: %w", cause, waits))
+	case errors.Is(cause, context.DeadlineExceeded) && o.Once:
+		err = errors.Join(err, fmt.Errorf("%w: not all that was there is finished", cause))
+	default:
 		err = errors.Join(err, cause)
 	}
 	return err

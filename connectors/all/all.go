@@ -30,14 +30,27 @@ func Vendors() map[string]connectors.Opener {
 // Open opens the driver of the unit's vendor. fault.Invalid names the schemes
 // that there are.
 func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
-	vendors := Vendors()
-	open, ok := vendors[Scheme(u.URL)]
+	open, ok := Vendors()[Scheme(u.URL)]
 	if !ok {
-		delete(vendors, "")
-		return nil, fault.New(fault.Invalid, "all.Open", u.Name, fmt.Errorf("no connector for %q: there are %s",
-			Scheme(u.URL), strings.Join(slices.Sorted(maps.Keys(vendors)), ", ")))
+		return nil, noConnector(u)
 	}
 	return open(ctx, u)
+}
+
+// Check says what is wrong with the unit's URL and options by themselves,
+// without talking to anybody: what can never work, and what Open would refuse
+// at once. fault.Invalid or Unsupported; options by connectors.OptionError.
+func Check(u connectors.Unit) error {
+	checks := map[string]func(connectors.Unit) error{"": file.Check, "file": file.Check, "s3": s3.Check}
+	check, ok := checks[Scheme(u.URL)]
+	if !ok {
+		return noConnector(u)
+	}
+	return check(u)
+}
+
+func noConnector(u connectors.Unit) error {
+	return fault.New(fault.Invalid, "all.Open", u.Name, fmt.Errorf("no connector for %q: there are %s", Scheme(u.URL), strings.Join(Schemes(), ", ")))
 }
 
 // Scheme returns the scheme of a unit's URL, in lower case, "" for a path.

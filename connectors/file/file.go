@@ -15,9 +15,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -69,12 +71,9 @@ func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	dir, err := location(u.URL)
+	dir, err := settings(u)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, op, u.URL, err)
-	}
-	for name := range u.Options {
-		return nil, fault.New(fault.Invalid, op, u.URL, fmt.Errorf("a local folder has no option %q", name))
+		return nil, err
 	}
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -95,6 +94,30 @@ func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
 		return nil, errors.Join(err, root.Close())
 	}
 	return d, nil
+}
+
+// Check says what is wrong with the unit's URL and options, without looking
+// whether the folder exists: fault.Invalid.
+func Check(u connectors.Unit) error {
+	_, err := settings(u)
+	return err
+}
+
+// settings returns the folder's absolute path.
+func settings(u connectors.Unit) (string, error) {
+	const op = "file.Open"
+	dir, err := location(u.URL)
+	if err != nil {
+		return "", fault.New(fault.Invalid, op, u.URL, err)
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(u.Options)) {
+		errs = append(errs, &connectors.OptionError{Name: name, Err: errors.New("unknown: a local folder has no options")})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return "", fault.New(fault.Invalid, op, u.URL, err)
+	}
+	return dir, nil
 }
 
 func (d *Driver) open(u connectors.Unit) (err error) {

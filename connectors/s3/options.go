@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,6 +42,16 @@ type options struct {
 	accessKey, secretKey, sessionToken string
 }
 
+// Check says what is wrong with the unit's URL and options, all unknown names
+// of them, without talking to anybody: fault.Invalid, or Unsupported.
+func Check(u connectors.Unit) error {
+	_, err := parseOptions(u)
+	if err != nil && fault.KindOf(err) == fault.Other {
+		return fault.New(fault.Invalid, "s3.Open", u.Name, err)
+	}
+	return err
+}
+
 // parseOptions reads s3://bucket/prefix?endpoint=…&region=…&path_style=… and
 // the unit's options, which win.
 func parseOptions(u connectors.Unit) (options, error) {
@@ -66,7 +77,7 @@ func parseOptions(u connectors.Unit) (options, error) {
 	values := make(map[string]string)
 	for name, v := range query {
 		if strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_token") {
-			return o, fmt.Errorf("%s must not stand in the URL, which is shown: make it an option", name)
+			return o, &connectors.OptionError{Name: name, Err: errors.New("must not stand in the URL, which is shown: make it an option")}
 		}
 		values[name] = v[len(v)-1]
 	}
@@ -88,37 +99,35 @@ func (o *options) set(values map[string]string) error {
 	}
 	flags := map[string]*bool{"path_style": &o.pathStyle, "requester_pays": &o.requesterPays, "anonymous": &o.anonymous}
 	o.pathStyle = values["endpoint"] != ""
-	for name, v := range values {
+	var unknown []error
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		v := values[name]
 		if p, ok := texts[name]; ok {
 			*p = v
 			continue
 		}
 		p, ok := flags[name]
 		if !ok {
-			var names []string
-			for n := range texts {
-				names = append(names, n)
-			}
-			for n := range flags {
-				names = append(names, n)
-			}
-			sort.Strings(names)
-			return fmt.Errorf("unknown option %q; known: %s", name, strings.Join(names, ", "))
+			names := slices.Concat(slices.Collect(maps.Keys(texts)), slices.Collect(maps.Keys(flags)))
+			slices.Sort(names)
+			unknown = append(unknown, &connectors.OptionError{Name: name, Err: fmt.Errorf("unknown option; known: %s", strings.Join(names, ", "))})
+			continue
 		}
 		b, err := strconv.ParseBool(v)
 		if err != nil {
-			return fmt.Errorf("option %s: want true or false, got %q", name, v)
+			unknown = append(unknown, &connectors.OptionError{Name: name, Err: errors.New("want true or false")})
+			continue
 		}
 		*p = b
 	}
-	return nil
+	return errors.Join(unknown...)
 }
 
 func (o *options) validate() error {
 	if o.endpoint != "" {
 		e, err := url.Parse(o.endpoint)
 		if err != nil || e.Scheme != "http" && e.Scheme != "https" || e.Host == "" || e.User != nil || e.RawQuery != "" || strings.Trim(e.Path, "/") != "" {
-			return fmt.Errorf("endpoint %q: want http://host:port or https://host:port", o.endpoint)
+			return &connectors.OptionError{Name: "endpoint", Err: fmt.Errorf("%q: want http://host:port or https://host:port", o.endpoint)}
 		}
 		o.endpoint = strings.TrimRight(o.endpoint, "/")
 	}

@@ -29,7 +29,7 @@ func TestParseOptions(t *testing.T) {
 		{url: "s3:///b", bad: "want s3://"},
 		{url: "gs://b", bad: "want s3://"},
 		{url: "s3://b--usw2-az1--x-s3", bad: "no order"},
-		{url: "s3://b?endpiont=x", bad: `unknown option "endpiont"`},
+		{url: "s3://b?endpiont=x", bad: `option endpiont: unknown`},
 		{url: "s3://b?endpoint=ftp://x", bad: "want http"},
 		{url: "s3://b?endpoint=http://u:p@x", bad: "want http"},
 		{url: "s3://b?path_style=perhaps", bad: "true or false"},

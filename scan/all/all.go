@@ -80,6 +80,19 @@ func Open(ctx context.Context, raw string, o Options) (scan.Engine, error) {
 	return nil, fault.New(fault.Invalid, "all.Open", redact(raw), fmt.Errorf("want a URL that begins with one of %s", strings.Join(Schemes(), ", ")))
 }
 
+// Check says what is wrong with the URL and the options of an engine by
+// themselves, without talking to it: fault.Invalid. It reads no file.
+func Check(ctx context.Context, raw string, o Options) error {
+	if raw == "builtin:" { // which would start its box
+		return nil
+	}
+	e, err := Open(ctx, raw, o)
+	if err != nil {
+		return err
+	}
+	return e.Close()
+}
+
 // Instance returns an instance for a pool, named name, with the engine at raw.
 // limit is how many samples it gets at once; 0 = 64.
 func Instance(ctx context.Context, name, raw string, limit int, o Options) (*scan.Instance, error) {

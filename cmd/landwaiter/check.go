@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/connectors/all"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/internal/output"
+	engines "github.com/landwaiter/landwaiter/scan/all"
+	"github.com/landwaiter/landwaiter/scan/mdcore"
+)
+
+// vendors has the vendors' own packages look at what config only carries: the
+// URLs and options of units and engines. Nobody is talked to, and secrets that
+// were not resolved count as given. What is wrong comes as config.Problems with
+// its place in the file.
+func vendors(ctx context.Context, c *config.Config) error {
+	var problems config.Problems
+	for i, u := range c.Units {
+		at := "units[" + strconv.Itoa(i) + "]"
+		unit := connectors.Unit{Name: u.Name, URL: u.URL, Options: map[string]string{}}
+		for name, s := range u.Options {
+			unit.Options[name] = given(name, s)
+		}
+		for _, err := range unjoin(all.Check(unit)) {
+			place := at + ".url"
+			option := new(connectors.OptionError)
+			if errors.As(err, &option) {
+				if _, ok := u.Options[option.Name]; ok {
+					place = at + ".options." + option.Name
+				}
+			} else if len(u.Options) > 0 {
+				place = at + ".options"
+			}
+			problems = append(problems, c.Problem(place, reason(err), ""))
+		}
+	}
+	for i, p := range c.Pools {
+		for j, in := range p.Instances {
+			err := engines.Check(ctx, in.URL, engines.Options{MDCore: mdcore.Options{APIKey: given("", in.APIKey), User: in.User,
+				Password: given("", in.Password), Rule: in.Rule}})
+			if err != nil {
+				problems = append(problems, c.Problem("pools["+strconv.Itoa(i)+"].instances["+strconv.Itoa(j)+"].url", reason(err), ""))
+			}
+		}
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+// given is the value of a secret, or where it was not resolved something that is
+// well formed.
+func given(name string, s config.Secret) string {
+	switch {
+	case !s.IsSet():
+		return ""
+	case s.Reveal() != "" || s.Ref() == "":
+		return s.Reveal()
+	case name == "endpoint":
+		return "https://unknown"
+	}
+	return "1" // a text, a number, and true
+}
+
+// unjoin takes joined errors apart, below the fault that carries them.
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		if joined, ok := inner.(interface{ Unwrap() []error }); ok {
+			return joined.Unwrap()
+		}
+	}
+	return []error{err}
+}
+
+// reason is what went wrong underneath, without the method that found it.
+func reason(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Err != nil {
+		err = f.Err
+	}
+	return output.Escape(err.Error())
+}
