@@ -108,14 +108,19 @@ func (db *DB) takeAll(ctx context.Context) error {
 	return db.lookDue(ctx)
 }
 
+// blame is the column of crashedEntry that says whether the death counts.
+const blame = 4
+
 var crashedEntry = &set{
-	cols: "id:b now:i lane:i story:b",
-	sql: `UPDATE entries SET running = 0, due = :now, lane = :lane, crashes = entries.crashes + 1, story = :story
+	cols: "id:b now:i lane:i story:b blame:i",
+	sql: `UPDATE entries SET running = 0, due = :now, lane = :lane, crashes = entries.crashes + :blame, story = :story
 		{from} WHERE entries.id = :id AND entries.state < 2 AND entries.running = 1 {back}`,
 }
 
-// died puts the entries that were in work when their node died back: alone, and
-// counted. mine are the slots gained (nil = all).
+// died puts the entries that were in work when their node died back, to run alone.
+// A death counts against an entry that ran alone already, or was the only one:
+// among others it says nothing of any of them, and processes are killed for
+// other reasons than what they read. mine are the slots gained (nil = all).
 func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 	where, args := "", []any{}
 	if mine != nil {
@@ -124,7 +129,7 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 	now := db.now()
 	var rows [][]any
 	var keys []keyRef
-	err := c.query(ctx, "SELECT e.id, e.story, e.unit, e.ikey, e.tail FROM entries e WHERE e.state < 2 AND e.running = 1"+where, func(c cells) error {
+	err := c.query(ctx, "SELECT e.id, e.story, e.unit, e.ikey, e.tail, e.lane FROM entries e WHERE e.state < 2 AND e.running = 1"+where, func(c cells) error {
 		e := ledger.Entry{ID: toID(c.b(0))}
 		if b := nullable(c, 1); b != nil {
 			if err := json.Unmarshal(b, &e.Story); err != nil {
@@ -134,11 +139,14 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 		e.Tell(fromMicros(micros(now)), "crash", "the process died while this entry was in work")
 		story, err := encodeList(e.Story)
 		keys = append(keys, keyRef{c.i(2), wholeKey(c.b(3), nullable(c, 4))})
-		rows = append(rows, []any{e.ID[:], micros(now), int64(ledger.Alone), story})
+		rows = append(rows, []any{e.ID[:], micros(now), int64(ledger.Alone), story, flag(ledger.Lane(c.i(5)) == ledger.Alone)})
 		return err
 	}, args...)
 	if err != nil {
 		return err
+	}
+	if len(rows) == 1 {
+		rows[0][blame] = int64(1)
 	}
 	if _, err = c.each(ctx, crashedEntry, rows); err != nil {
 		return err
