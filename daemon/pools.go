@@ -164,17 +164,52 @@ func reasons(st scan.PoolStatus) (words string) {
 	return words
 }
 
+// failovers are advisory checks, of each pool that has a failover, that it does
+// without.
+func (ps *pools) failovers() []check {
+	var l []check
+	for _, p := range ps.list {
+		if p.Status().Failover == "" {
+			continue
+		}
+		l = append(l, check{name: p.Name(), advisory: true, run: func(context.Context) error {
+			switch st := p.Status(); {
+			case st.Spare:
+				return fmt.Errorf("on failover%s", reasons(st))
+			case !st.Ready:
+				return fmt.Errorf("not ready, nor its failover %s%s", st.Failover, reasons(st))
+			}
+			return nil
+		}})
+	}
+	return l
+}
+
+// Engines says which engines are waited for, and why; nil if none is.
+func (d *Daemon) Engines() error {
+	for _, p := range d.pools.list {
+		if !p.Ready() {
+			return d.pools.checkAll(context.Background())
+		}
+	}
+	return nil
+}
+
 // wait waits until every pool was probed and one instance of each is ready; it
-// gives up after startWithin with what is wrong.
+// gives up after startWithin with what is wrong, or when ctx ends.
 func (ps *pools) wait(ctx context.Context) error {
 	wctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	for _, p := range ps.list {
 		if err := p.Wait(wctx); err != nil {
-			if ctx.Err() != nil {
+			why := ps.checkAll(ctx)
+			switch {
+			case errors.Is(ctx.Err(), context.DeadlineExceeded) && why != nil:
+				return fmt.Errorf("%w: %w", ctx.Err(), why)
+			case ctx.Err() != nil:
 				return ctx.Err()
 			}
-			return fault.New(fault.Unavailable, "daemon.Pools", p.Name(), ps.checkAll(ctx))
+			return fault.New(fault.Unavailable, "daemon.Pools", p.Name(), why)
 		}
 	}
 	return nil

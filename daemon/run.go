@@ -88,7 +88,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	case <-ctx.Done():
 		err = d.stopping(ended)
 	}
-	if errors.Is(err, errDone) || errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	if errors.Is(err, errDone) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
@@ -130,9 +130,13 @@ func (d *Daemon) shutDown(base *errgroup.Group) error {
 	}
 }
 
-// once waits until every unit was swept and nothing is pending.
+// once waits until every unit was swept and nothing is pending. It fails where
+// the engines do not become ready.
 func (d *Daemon) once(ctx context.Context) error {
 	for calm := 0; calm < 2; {
+		if err := d.pools.wait(ctx); err != nil {
+			return err
+		}
 		idle, err := d.pipe.Idle(ctx)
 		if err != nil {
 			return err
@@ -151,6 +155,11 @@ func (d *Daemon) once(ctx context.Context) error {
 
 // expire purges what is kept in quarantine longer than it should be.
 func (d *Daemon) expire(ctx context.Context) error {
+	if n, err := d.vault.adopt(ctx); err != nil && ctx.Err() == nil {
+		d.log.Warn("quarantine: not all of it could be listed", "err", err)
+	} else if n > 0 {
+		d.log.Warn("quarantine: objects that a killed process had put away are listed again", "items", n)
+	}
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
 	for {
@@ -238,7 +247,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 
 // checks are what /readyz looks at.
 func (d *Daemon) checks() []check {
-	return []check{
+	return append([]check{
 		{name: "ledger", run: d.db.Ping},
 		{name: "engines", run: d.pools.check},
 		{name: "pools", advisory: true, run: d.pools.checkAll},
@@ -255,5 +264,5 @@ func (d *Daemon) checks() []check {
 			return nil
 		}},
 		{name: "units", advisory: true, run: d.checkUnits},
-	}
+	}, d.pools.failovers()...)
 }

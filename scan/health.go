@@ -18,6 +18,7 @@ const (
 	probeTimeout = 5 * time.Second
 	proveTimeout = 2 * time.Minute
 	proveAgain   = 30 * time.Second // after an engine failed its canaries
+	tellAgain    = 30 * time.Second // that objects wait for an engine
 )
 
 // Run keeps the pool's knowledge of its instances up to date until ctx ends:
@@ -83,6 +84,9 @@ func (p *Pool) check(ctx context.Context, i int) bool {
 		h = Health{Detail: err.Error()}
 	}
 	if !p.probed(in, h) {
+		if !h.Ready {
+			p.tell(in, h.Detail)
+		}
 		return false
 	}
 	pctx, cancel = context.WithTimeout(ctx, proveTimeout)
@@ -105,9 +109,6 @@ func (p *Pool) probed(in *Instance, h Health) (prove bool) {
 	switch {
 	case !h.Ready:
 		p.settle(st)
-		if !st.open && st.health.Ready {
-			p.log.Warn("engine down", "instance", in.Name, "err", h.Detail)
-		}
 		st.trip(in.Limit) // when it comes back it may be another
 		st.health = h
 	case !st.proven || other || now.Sub(st.proof.Time) >= p.o.CanaryEvery:
@@ -140,7 +141,7 @@ func (p *Pool) proved(in *Instance, h Health, proof *Proof, err error) bool {
 		if !was {
 			p.log.Info("engine ready", "instance", in.Name, "version", h.Version, "definitions", h.Definitions)
 		}
-		st.health, st.proof, st.proofErr, st.proven = h, proof, nil, true
+		st.health, st.proof, st.proofErr, st.proven, st.told = h, proof, nil, true, time.Time{}
 		st.guard = newGuard(proof, h.Limits, p.o.Walker, st.stale)
 		st.close()
 	case errors.Is(err, ErrBlind), errors.Is(err, ErrFalseAlarm):
@@ -179,6 +180,25 @@ func (p *Pool) settle(st *state) {
 	if !st.settled {
 		st.settled = true
 		p.wake()
+	}
+}
+
+// tell says that an instance is down: at once, and again from time to time as
+// long as nobody can take its place.
+func (p *Pool) tell(in *Instance, why string) {
+	waits := !p.Ready()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st, now := &in.state, time.Now()
+	if st.told.IsZero() || waits && now.Sub(st.told) >= tellAgain {
+		st.told = now
+		if why == "" {
+			why = "not ready"
+		}
+		if waits {
+			why += "; objects wait"
+		}
+		p.log.Warn("engine " + in.Name + ": " + why)
 	}
 }
 
@@ -281,6 +301,7 @@ type PoolStatus struct {
 	Waiting     int              `json:"waiting"` // samples that wait for room
 	Instances   []InstanceStatus `json:"instances"`
 	Failover    string           `json:"failover,omitempty"`
+	Spare       bool             `json:"on_failover,omitempty"` // only the failover pool can be asked now
 }
 
 // InstanceStatus is an instance as operators see it.
@@ -313,6 +334,7 @@ func (p *Pool) Status() PoolStatus {
 	defer p.mu.Unlock()
 	ps.Waiting = len(p.waiters)
 	now := time.Now()
+	ps.Spare = ps.Ready
 	for _, in := range p.o.Instances {
 		st := &in.state
 		is := InstanceStatus{
@@ -322,6 +344,7 @@ func (p *Pool) Status() PoolStatus {
 		if is.Detail = p.aging(st); !is.Ready {
 			is.Detail = st.detail()
 		}
+		ps.Spare = ps.Spare && !is.Ready
 		if st.open {
 			is.Breaker = "open"
 		}

@@ -30,10 +30,11 @@ const (
 type state struct {
 	health   Health
 	probed   time.Time
-	proof    *Proof // of the last run that came to an end; nil before
-	proven   bool   // the proof stands, for the engine as it is now
-	proofErr error  // why there is none
-	settled  bool   // it proved itself, or failed to, since the start
+	proof    *Proof    // of the last run that came to an end; nil before
+	proven   bool      // the proof stands, for the engine as it is now
+	proofErr error     // why there is none
+	told     time.Time // when somebody was told last that it is down; zero = it is not
+	settled  bool      // it proved itself, or failed to, since the start
 	tried    time.Time
 	guard    guard // from proof
 	stale    bool  // definitions older than the pool allows, or of unknown age where that matters
