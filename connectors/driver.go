@@ -52,6 +52,16 @@ type FileReader interface {
 	Restat() (object.Info, error)
 }
 
+// A SettledReader is a FileReader that can say, from its open handle, whether
+// the file is fully written: one look for what Stat, Settled and Open would
+// take three for.
+type SettledReader interface {
+	FileReader
+	// Settled is Settler's, of the open file. Info is from then on the state in
+	// which it was found.
+	Settled() (time.Duration, error)
+}
+
 // A Gap is a part of a listing that could not be listed. Keys that begin with
 // Prefix must not be counted as missing.
 type Gap struct {

@@ -158,7 +158,10 @@ func (s *Storage) Open(ctx context.Context, ref object.Ref, offset int64) (Reade
 		ref.Version = in.Info().Version
 	}
 	r := &reader{Reader: in, ctx: ctx, s: s, ref: ref, pos: offset, from: offset, opened: time.Now(), release: s.Hold()}
-	if f, ok := in.(FileReader); ok {
+	switch f := in.(type) {
+	case SettledReader:
+		return &settledReader{&fileReader{r, f}, f}, nil
+	case FileReader:
 		return &fileReader{r, f}, nil
 	}
 	return r, nil
@@ -241,3 +244,11 @@ type fileReader struct {
 
 func (r *fileReader) File() *os.File               { return r.file.File() }
 func (r *fileReader) Restat() (object.Info, error) { return r.file.Restat() }
+
+// A settledReader is a reader of a local file that knows whether it is written to.
+type settledReader struct {
+	*fileReader
+	settled SettledReader
+}
+
+func (r *settledReader) Settled() (time.Duration, error) { return r.settled.Settled() }

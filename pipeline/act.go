@@ -40,20 +40,24 @@ func (p *Pipeline) begin(ctx context.Context, st *connectors.Storage, e *ledger.
 // finish ends e. If an event came in meanwhile it looks again: the same version
 // goes on, another one is new work.
 func (p *Pipeline) finish(ctx context.Context, st *connectors.Storage, e *ledger.Entry, end ledger.End) error {
-	for {
-		e.Finished = p.now()
-		err := p.o.Ledger.Finish(ctx, e, end)
-		if !errors.Is(err, ledger.ErrMoved) {
-			return err
-		}
-		again, same, err := p.stillCurrent(ctx, st, e)
-		if err != nil {
-			return err
+	e.Finished = p.now()
+	return p.finished(ctx, st, e, end, p.o.Ledger.Finish(ctx, e, end))
+}
+
+// finished goes on after a Finish that answered err.
+func (p *Pipeline) finished(ctx context.Context, st *connectors.Storage, e *ledger.Entry, end ledger.End, err error) error {
+	for errors.Is(err, ledger.ErrMoved) {
+		again, same, serr := p.stillCurrent(ctx, st, e)
+		if serr != nil {
+			return serr
 		}
 		if !same {
 			e.Plan, end = nil, again
 		}
+		e.Finished = p.now()
+		err = p.o.Ledger.Finish(ctx, e, end)
 	}
+	return err
 }
 
 // stillCurrent looks whether e's version is the key's current one. If not, it

@@ -144,29 +144,24 @@ func (e *engineFault) Unwrap() error { return e.err }
 func (p *Pipeline) inspect(ctx context.Context, u *unit, e *ledger.Entry, c *content) (scan.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.o.Bounds.ScanTimeout)
 	defer cancel()
-	s := scan.Sample{Name: object.Base(e.Key), Size: c.size, Open: c.open, Rule: u.Workflow.Rule, UserAgent: u.Workflow.UserAgent, Lookup: u.Workflow.HashLookup,
-		Sanitize: wantsSanitized(&u.Workflow), Priority: e.Priority}
+	s := p.sample(u, e, c)
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	if f, ok := c.first.(connectors.FileReader); ok {
+	if f, ok := c.first.(connectors.FileReader); ok && c.size <= hashFirst {
+		var err error
+		if s.SHA256, err = c.lend(ctx, &s); err != nil {
+			return scan.Report{}, err
+		}
+	} else if ok {
 		s.File = f.File()
 		c.first = nil // the worker keeps it: it rereads its token at the end
-		if c.size <= hashFirst {
-			sum, err := hashFile(ctx, s.File, c.size)
-			if err != nil {
-				return scan.Report{}, err
+		beside.Go(func() {
+			if sum, err := hashFile(ctx, s.File, c.size); err != nil {
+				c.fail(err)
+			} else {
+				c.hashed(sum)
 			}
-			c.hashed(sum)
-			s.SHA256 = sum
-		} else {
-			beside.Go(func() {
-				if sum, err := hashFile(ctx, s.File, c.size); err != nil {
-					c.fail(err)
-				} else {
-					c.hashed(sum)
-				}
-			})
-		}
+		})
 	}
 	pools, names := p.pool(&u.Workflow)
 	var worst scan.Report
@@ -198,17 +193,46 @@ func (p *Pipeline) inspect(ctx context.Context, u *unit, e *ledger.Entry, c *con
 	return worst, nil
 }
 
+// sample is c as engines are asked about it.
+func (p *Pipeline) sample(u *unit, e *ledger.Entry, c *content) scan.Sample {
+	return scan.Sample{Name: object.Base(e.Key), Size: c.size, Open: c.open, Rule: u.Workflow.Rule, UserAgent: u.Workflow.UserAgent, Lookup: u.Workflow.HashLookup,
+		Sanitize: wantsSanitized(&u.Workflow), Priority: e.Priority}
+}
+
+// lend puts the open local file into s and returns its hash. The worker keeps
+// the reader: it rereads its token at the end.
+func (c *content) lend(ctx context.Context, s *scan.Sample) ([]byte, error) {
+	s.File = c.first.(connectors.FileReader).File()
+	c.first = nil
+	sum, err := hashFile(ctx, s.File, c.size)
+	if err == nil {
+		c.hashed(sum)
+	}
+	return sum, err
+}
+
+// cached is a pool's report about s from the cache, where that is allowed.
+func (p *Pipeline) cached(pool Scanner, name string, s scan.Sample) (scan.Report, bool) {
+	if s.SHA256 == nil || s.Sanitize {
+		return scan.Report{}, false
+	}
+	return p.cache.get(cacheKey(name, pool.Definitions(), s, s.SHA256))
+}
+
 // ask gets a report of one pool, from the cache where that is allowed.
 func (p *Pipeline) ask(ctx context.Context, pool Scanner, name string, s scan.Sample) (scan.Report, error) {
 	if pool == nil {
 		return scan.Report{}, &poolDown{fault.New(fault.NotFound, "pipeline.Scan", "pool "+name, nil)}
 	}
-	if s.SHA256 != nil && !s.Sanitize {
-		if rep, ok := p.cache.get(cacheKey(name, pool.Definitions(), s, s.SHA256)); ok {
-			return rep, nil
-		}
+	if rep, ok := p.cached(pool, name, s); ok {
+		return rep, nil
 	}
 	rep, err := pool.Scan(ctx, s)
+	return told(ctx, pool, name, rep, err)
+}
+
+// told says whose fault it is if a pool gave no report.
+func told(ctx context.Context, pool Scanner, name string, rep scan.Report, err error) (scan.Report, error) {
 	switch {
 	case err == nil && rep.Verdict == scan.None:
 		return rep, &engineFault{fault.New(fault.Internal, "pipeline.Scan", "pool "+name+" gave no verdict", nil)}

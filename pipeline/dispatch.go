@@ -20,9 +20,9 @@ const idleLook = 5 * time.Second
 // ends is given back.
 func (p *Pipeline) dispatch(ctx context.Context) error {
 	defer func() {
-		for lane := range p.ready {
-			close(p.ready[lane])
-		}
+		close(p.burst.in)
+		close(p.ready[ledger.Large])
+		close(p.ready[ledger.Alone])
 	}()
 	turn := 0
 	timer := time.NewTimer(0)
@@ -86,7 +86,11 @@ func (p *Pipeline) fill(ctx context.Context, turn int) (time.Duration, error) {
 				later(t)
 				continue
 			}
-			room := p.room(ledger.Lane(lane))
+			to := p.ready[lane]
+			if ledger.Lane(lane) == ledger.Small && p.bursts(u) {
+				to = p.burst.in
+			}
+			room := p.room(ledger.Lane(lane), to)
 			if room == 0 {
 				continue // freed wakes us
 			}
@@ -96,7 +100,7 @@ func (p *Pipeline) fill(ctx context.Context, turn int) (time.Duration, error) {
 				return 0, err
 			}
 			for j := range got {
-				if err := p.hand(ctx, &got[j]); err != nil {
+				if err := p.hand(ctx, &got[j], to); err != nil {
 					p.giveBack(got[j:])
 					return 0, err
 				}
@@ -114,9 +118,8 @@ func (p *Pipeline) fill(ctx context.Context, turn int) (time.Duration, error) {
 	return wait, nil
 }
 
-// room says how many entries may be picked up for lane now.
-func (p *Pipeline) room(lane ledger.Lane) int {
-	c := p.ready[lane]
+// room says how many entries of lane may be picked up for c now.
+func (p *Pipeline) room(lane ledger.Lane, c chan job) int {
 	if lane == ledger.Alone {
 		if p.alone.Load() {
 			return 0
@@ -129,12 +132,12 @@ func (p *Pipeline) room(lane ledger.Lane) int {
 	return 0
 }
 
-func (p *Pipeline) hand(ctx context.Context, e *ledger.Entry) error {
+func (p *Pipeline) hand(ctx context.Context, e *ledger.Entry, c chan job) error {
 	if e.Lane == ledger.Alone {
 		p.alone.Store(true)
 	}
 	select {
-	case p.ready[e.Lane] <- e:
+	case c <- job{e: e}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -144,15 +147,15 @@ func (p *Pipeline) hand(ctx context.Context, e *ledger.Entry) error {
 // work takes entries of one lane to their end.
 func (p *Pipeline) work(ctx context.Context, lane ledger.Lane) {
 	c := p.ready[lane]
-	for e := range c {
+	for j := range c {
 		if lane != ledger.Alone && len(c) <= cap(c)/2 {
 			signal(p.freed)
 		}
 		if ctx.Err() != nil {
-			p.giveBack([]ledger.Entry{*e})
+			p.leave(j)
 			continue
 		}
-		p.process(ctx, e)
+		p.process(ctx, j)
 		if lane == ledger.Alone {
 			p.alone.Store(false)
 			signal(p.freed)
@@ -175,13 +178,14 @@ func (p *Pipeline) giveBack(entries []ledger.Entry) {
 }
 
 // process carries one entry as far as it goes now and sees to what comes after.
-func (p *Pipeline) process(ctx context.Context, e *ledger.Entry) {
+func (p *Pipeline) process(ctx context.Context, j job) {
+	e := j.e
 	u := p.unit(e.Unit)
 	if u == nil {
-		p.giveBack([]ledger.Entry{*e})
+		p.leave(j)
 		return
 	}
-	err := p.carry(ctx, u, e)
+	err := p.carry(ctx, u, e, j.x)
 	if err == nil {
 		u.well()
 		if p.o.Finished != nil && e.State == ledger.Finished {
@@ -202,16 +206,20 @@ func (p *Pipeline) process(ctx context.Context, e *ledger.Entry) {
 	}
 }
 
-// carry takes e to the end, from wherever an earlier attempt left it.
-func (p *Pipeline) carry(ctx context.Context, u *unit, e *ledger.Entry) error {
+// carry takes e to the end, from wherever an earlier attempt, or a burst, left it.
+func (p *Pipeline) carry(ctx context.Context, u *unit, e *ledger.Entry, x *exam) error {
+	defer x.release()
 	st, err := p.o.Storages.Get(u.Name)
 	if err != nil {
 		return &unitDown{err}
 	}
 	var end ledger.End
 	if e.State == ledger.Pending {
-		if end, err = p.examine(ctx, st, u, e); err != nil { // stat, scan, decide, plan; changes nothing
+		if end, err = p.examine(ctx, st, u, e, x); err != nil { // stat, scan, decide, plan; changes nothing
 			return err
+		}
+		if x.at(moved) {
+			return p.finished(ctx, st, e, end, ledger.ErrMoved)
 		}
 		if !e.Plan.Open() {
 			return p.finish(ctx, st, e, end) // one commit for a clean object

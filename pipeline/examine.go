@@ -20,61 +20,134 @@ const (
 	settleMin = 20 * time.Millisecond
 )
 
-// examine finds out what e is and what is to be done about it. It changes
-// nothing but e: settle, stat, filter, open, scan, recheck, decide, plan.
-func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (ledger.End, error) {
+// A job is an entry for a worker, and how far a burst has taken it.
+type job struct {
+	e *ledger.Entry
+	x *exam // nil = nowhere
+}
+
+// An exam is the examination of an entry. nil is one that has not begun.
+type exam struct {
+	stage stage
+	rd    connectors.Reader
+	info  object.Info
+	c     *content
+	free  func() // gives back what it holds of the bytes in work
+	rep   scan.Report
+	err   error // of the stage
+	end   ledger.End
+	e     *ledger.Entry // in a burst
+	u     *unit
+	st    *connectors.Storage
+}
+
+// A stage is how far an exam has come.
+type stage uint8
+
+const (
+	begun     stage = iota
+	opened          // rd is open
+	scanned         // rep or err says what of
+	concluded       // end or err says what of
+	moved           // and Finish found that an event had come in
+)
+
+func (x *exam) at(s stage) bool { return x != nil && x.stage >= s }
+
+// release closes what x holds open; nothing of it is lost by then.
+func (x *exam) release() {
+	if x != nil && x.rd != nil {
+		x.rd.Close()
+		x.free()
+		x.rd = nil
+	}
+}
+
+// examine finds out what e is and what is to be done about it, from where x has
+// come to. It changes nothing but e: settle, stat, filter, open, scan, recheck,
+// decide, plan.
+func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, x *exam) (ledger.End, error) {
+	if !x.at(opened) {
+		fresh, end, err := p.prepare(ctx, st, u, e)
+		if fresh == nil {
+			return end, err
+		}
+		x = fresh
+		defer x.release()
+	}
+	if x.at(concluded) {
+		return x.end, x.err
+	}
+	if !x.at(scanned) {
+		x.rep, x.err = p.inspect(ctx, u, e, x.c)
+	}
+	return p.conclude(ctx, st, u, e, x)
+}
+
+// prepare finds and opens what is to be scanned. It returns no exam if e is
+// done without, or err says why not.
+func (p *Pipeline) prepare(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (x *exam, end ledger.End, err error) {
 	e.Report, e.Plan, e.Error, e.By = nil, nil, "", ""
 	e.Verdict, e.Reason, e.Threat, e.Outcome, e.Decision = scan.None, "", "", "", ""
 	e.SHA256 = nil
 	if e.Cancel {
 		e.Outcome, e.Verdict, e.Reason = ledger.OutcomeCanceled, scan.NotScanned, scan.Canceled
-		return ledger.End{}, nil
+		return nil, ledger.End{}, nil
 	}
 	if e.Crashes >= p.o.Bounds.Crashes {
 		e.Error = "the process died each time this object was in work"
-		if end, done, err := p.digest(ctx, st, u, e); done || err != nil {
-			return end, err
+		end, done, err := p.digest(ctx, st, u, e)
+		if !done && err == nil {
+			end, err = p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: scan.EngineCrash})
 		}
-		return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: scan.EngineCrash})
+		return nil, end, err
 	}
 	hint := e.Version
 	rd, info, end, err := p.open(ctx, st, u, e)
 	if rd == nil {
-		return end, err
+		return nil, end, err
 	}
-	defer rd.Close()
+	defer func() {
+		if x == nil {
+			rd.Close()
+		}
+	}()
 	if (hint != info.Version || u.Versions == "all" || u.receives.Load()) && !e.Force && e.ScanType == ledger.RealTime {
 		// The hint was of another version, or of none, so that intake could not drop
 		// it; or it was of one that we wrote ourselves, and overtook the record of
 		// that. Perhaps what is there now is known already.
 		row, ok, err := p.o.Ledger.Row(ctx, u.ID, e.Key)
 		if err != nil {
-			return end, err
+			return nil, end, err
 		}
 		if ok && row.Version == info.Version && !row.Baseline {
 			e.Version, e.Outcome = info.Version, ledger.OutcomeDone
-			return ledger.End{Known: true}, nil
+			return nil, ledger.End{Known: true}, nil
 		}
 	}
 	note(e, info)
 	if _, excluded := u.Workflow.Excluded(e.Key, info.Size, info.ModTime); excluded {
-		return p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: scan.Filtered})
+		end, err = p.judge(ctx, st, u, e, scan.Report{Verdict: scan.NotScanned, Reason: scan.Filtered})
+		return nil, end, err
 	}
 	if info.Size >= p.o.Bounds.LargeSize && e.Lane == ledger.Small {
-		return end, &errSnooze{until: p.now(), lane: ledger.Large, why: "large"}
+		return nil, end, &errSnooze{until: p.now(), lane: ledger.Large, why: "large"}
 	}
 	weight := min(max(info.Size, 4096), p.o.Bounds.LargeSize)
 	if err := p.bytes.Acquire(ctx, weight); err != nil {
-		return end, err
+		return nil, end, err
 	}
-	defer p.bytes.Release(weight)
 	c := &content{st: st, ref: object.Ref{Unit: u.Name, Key: e.Key, Version: info.Version}, size: info.Size, first: rd}
-	rep, err := p.inspect(ctx, u, e, c)
-	if err != nil {
-		return p.unread(ctx, st, u, e, err)
+	return &exam{stage: opened, rd: rd, info: info, c: c, end: end, free: func() { p.bytes.Release(weight) }}, end, nil
+}
+
+// conclude makes an outcome of what the engines said.
+func (p *Pipeline) conclude(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry, x *exam) (ledger.End, error) {
+	if x.err != nil {
+		return p.unread(ctx, st, u, e, x.err)
 	}
-	if file, ok := rd.(connectors.FileReader); ok {
-		same, err := p.unchanged(ctx, st, file, info, e)
+	if file, ok := x.rd.(connectors.FileReader); ok {
+		same, err := p.unchanged(ctx, st, file, x.info, e)
 		if err != nil {
 			return p.unread(ctx, st, u, e, err)
 		}
@@ -82,7 +155,7 @@ func (p *Pipeline) examine(ctx context.Context, st *connectors.Storage, u *unit,
 			return p.superseded(ctx, st, u, e)
 		}
 	}
-	end, err = p.judge(ctx, st, u, e, rep)
+	end, err := p.judge(ctx, st, u, e, x.rep)
 	if err == nil && u.Versions == "all" {
 		// An older version has no place in the inventory.
 		now, serr := st.Stat(ctx, object.Ref{Unit: u.Name, Key: e.Key})
@@ -113,6 +186,21 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 		end, err := p.unread(ctx, st, u, e, err)
 		return nil, object.Info{}, end, err
 	}
+	// What has been written for long is not looked at all the time.
+	waits := func(wait time.Duration) error {
+		age := p.now().Sub(e.Discovered)
+		if wait <= 0 || age >= orElse(u.SettleMax, settleMax) {
+			return nil
+		}
+		return &errSnooze{until: p.now().Add(max(wait, settleMin, min(age/4, settleLook))), lane: e.Lane, why: "not fully written"}
+	}
+	if rd, wait := p.openSettled(ctx, st, ref); rd != nil {
+		if err := waits(wait); err != nil {
+			rd.Close()
+			return nil, rd.Info(), ledger.End{}, err
+		}
+		return rd, rd.Info(), ledger.End{}, nil
+	}
 	if !st.Caps().ReadIsVersion {
 		info, err := st.Stat(ctx, ref)
 		if err != nil {
@@ -126,11 +214,8 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 			if err != nil {
 				return fail(err)
 			}
-			if wait > 0 && p.now().Sub(e.Discovered) < orElse(u.SettleMax, settleMax) {
-				// What has been written for long is not looked at all the time.
-				age := p.now().Sub(e.Discovered)
-				wait = max(wait, settleMin, min(age/4, settleLook))
-				return nil, info, ledger.End{}, &errSnooze{until: p.now().Add(wait), lane: e.Lane, why: "not fully written"}
+			if err := waits(wait); err != nil {
+				return nil, info, ledger.End{}, err
 			}
 		}
 		ref.Version = info.Version
@@ -148,6 +233,26 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 		return nil, info, end, err
 	}
 	return rd, info, ledger.End{}, nil
+}
+
+// openSettled opens a file whose handle can say whether it is fully written,
+// and how long to wait if it is not. It returns no reader where there is no such
+// handle, or anything is out of the ordinary: who looks step by step will find out.
+func (p *Pipeline) openSettled(ctx context.Context, st *connectors.Storage, ref object.Ref) (connectors.Reader, time.Duration) {
+	if c := st.Caps(); c.ReadIsVersion || !c.Settle || ref.Version != "" {
+		return nil, 0
+	}
+	rd, err := st.Open(ctx, ref, 0)
+	if err != nil {
+		return nil, 0
+	}
+	if s, ok := rd.(connectors.SettledReader); ok {
+		if wait, err := s.Settled(); err == nil && rd.Info().Kind == object.Regular && !rd.Info().Cold {
+			return rd, wait
+		}
+	}
+	rd.Close()
+	return nil, 0
 }
 
 // unfit judges what cannot be opened at all.

@@ -24,7 +24,7 @@ func (p *Pipeline) Inspect(ctx context.Context, st *connectors.Storage, u Unit, 
 	for {
 		e.Attempts++
 		e.Version, e.Started = "", p.now()
-		_, err := p.examine(ctx, st, served, e)
+		_, err := p.examine(ctx, st, served, e, nil)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

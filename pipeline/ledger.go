@@ -88,3 +88,9 @@ type Ledger interface {
 	// whom until when, in words.
 	Allowance(ctx context.Context, unit int64, sha256 []byte, now time.Time) (by string, ok bool, err error)
 }
+
+// An Ender is a Ledger that ends many entries with one wait. It is Finish for
+// each: one that is refused does not hold up the others.
+type Ender interface {
+	FinishAll(ctx context.Context, entries []*ledger.Entry, ends []ledger.End) []error
+}

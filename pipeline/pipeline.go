@@ -110,9 +110,11 @@ type Pipeline struct {
 	bytes *semaphore.Weighted
 	cache cache
 
-	ready [3]chan *ledger.Entry // by lane, picked up and waiting for a worker
-	freed chan struct{}         // a worker took one from ready
-	alone atomic.Bool           // the lane Alone is taken
+	ready [3]chan job // by lane, picked up and waiting for a worker
+	burst *burst
+	ends  Ender         // the ledger, nil = entries end one by one: no bursts
+	freed chan struct{} // a worker took one from ready
+	alone atomic.Bool   // the lane Alone is taken
 
 	mu    sync.RWMutex
 	units map[int64]*unit
@@ -152,9 +154,11 @@ func New(o Options) *Pipeline {
 	p := &Pipeline{o: o, log: o.Log, now: o.Now, bytes: semaphore.NewWeighted(o.Bounds.BytesInWork),
 		freed: make(chan struct{}, 1), units: map[int64]*unit{}, pools: o.Pools, added: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 	p.cache.init(cacheSize)
-	p.ready[ledger.Small] = make(chan *ledger.Entry, 4*o.Bounds.Workers)
-	p.ready[ledger.Large] = make(chan *ledger.Entry, o.Bounds.LargeWorkers)
-	p.ready[ledger.Alone] = make(chan *ledger.Entry)
+	p.ready[ledger.Small] = make(chan job, 4*o.Bounds.Workers)
+	p.ready[ledger.Large] = make(chan job, o.Bounds.LargeWorkers)
+	p.ready[ledger.Alone] = make(chan job)
+	p.burst = newBurst(4 * o.Bounds.Workers)
+	p.ends, _ = o.Ledger.(Ender)
 	return p
 }
 
@@ -250,6 +254,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.runUnits(gctx) })
 	g.Go(func() error { return p.dispatch(gctx) })
+	g.Go(func() error {
+		p.runBurst(gctx)
+		close(p.ready[ledger.Small]) // what is not plain goes on there
+		return nil
+	})
 	for range p.o.Bounds.Workers {
 		g.Go(func() error { p.work(gctx, ledger.Small); return nil })
 	}

@@ -166,6 +166,17 @@ func (p *Pool) Submit(ctx context.Context, s Sample, done func(Report, error)) e
 	return nil
 }
 
+// Batches says whether every instance takes small local files without a
+// goroutine for each.
+func (p *Pool) Batches() bool {
+	for _, in := range p.o.Instances {
+		if _, ok := in.Engine.(Batcher); !ok {
+			return false
+		}
+	}
+	return len(p.o.Instances) > 0
+}
+
 // retriable says whether another instance may do better.
 func retriable(ctx context.Context, err error) bool {
 	var r *readError

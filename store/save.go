@@ -88,6 +88,39 @@ func (db *DB) Finish(ctx context.Context, e *ledger.Entry, end ledger.End) error
 	return nil
 }
 
+// FinishAll is Finish for many entries that wait for one commit together. It
+// returns an answer for each.
+func (db *DB) FinishAll(ctx context.Context, entries []*ledger.Entry, ends []ledger.End) []error {
+	errs := make([]error, len(entries))
+	ops := make([]*op, len(entries))
+	for i, e := range entries {
+		if e.Finished.IsZero() {
+			e.Finished = fromMicros(micros(db.now()))
+		}
+		o := &saveOp{verb: finish, end: ends[i]}
+		var repeat bool
+		if repeat, errs[i] = db.saved(ctx, o, e); repeat || errs[i] != nil {
+			continue
+		}
+		ops[i] = &op{save: o, rows: 1}
+		if errs[i] = db.work.enqueue(ctx, ops[i]); errs[i] != nil {
+			ops[i] = nil
+		}
+	}
+	for i, o := range ops {
+		if o == nil {
+			continue
+		}
+		if errs[i] = db.work.wait(o); errs[i] == nil {
+			errs[i] = o.save.answer(entries[i])
+		}
+		if errs[i] == nil {
+			entries[i].State = ledger.Finished
+		}
+	}
+	return errs
+}
+
 // GiveBack takes e out of work without ending it: due again at due, with its
 // present Lane, Error and Story. attempt=false takes back the attempt that
 // PickUp counted. If events came in meanwhile, a counted attempt is followed by
@@ -96,36 +129,47 @@ func (db *DB) GiveBack(ctx context.Context, e *ledger.Entry, due time.Time, atte
 	return db.save(ctx, &saveOp{verb: give, due: due, attempt: attempt}, e)
 }
 
-func (db *DB) save(ctx context.Context, o *saveOp, e *ledger.Entry) (err error) {
-	if e.State == ledger.Finished {
-		if o.verb == finish {
-			return nil // a repeat
-		}
-		return fault.New(fault.Stale, "store", object.FormatKey(e.Key), nil)
-	}
-	o.e = e
-	if o.unit, err = db.unit(ctx, e.Unit); err != nil {
+func (db *DB) save(ctx context.Context, o *saveOp, e *ledger.Entry) error {
+	if repeat, err := db.saved(ctx, o, e); repeat || err != nil {
 		return err
 	}
-	if o.scan, err = db.scan(ctx, e.Scan); err != nil {
+	if err := db.work.submit(ctx, &op{save: o, rows: 1 + len(o.own)}); err != nil {
 		return err
 	}
-	if o.report, err = encodeReport(e); err != nil {
-		return err
-	}
-	if o.plan, err = encodeList(e.Plan); err != nil {
-		return err
-	}
-	if o.story, err = encodeList(e.Story); err != nil {
-		return err
-	}
-	if err = db.work.submit(ctx, &op{save: o, rows: 1 + len(o.own)}); err != nil {
-		return err
-	}
+	return o.answer(e)
+}
+
+// answer is what a commit said of o, for the worker's e.
+func (o *saveOp) answer(e *ledger.Entry) error {
 	if o.err == ledger.ErrMoved {
 		e.Seq = o.seq
 	}
 	return o.err
+}
+
+// saved fills o in. repeat says that there is nothing to do any more.
+func (db *DB) saved(ctx context.Context, o *saveOp, e *ledger.Entry) (repeat bool, err error) {
+	if e.State == ledger.Finished {
+		if o.verb == finish {
+			return true, nil
+		}
+		return false, fault.New(fault.Stale, "store", object.FormatKey(e.Key), nil)
+	}
+	o.e = e
+	if o.unit, err = db.unit(ctx, e.Unit); err != nil {
+		return false, err
+	}
+	if o.scan, err = db.scan(ctx, e.Scan); err != nil {
+		return false, err
+	}
+	if o.report, err = encodeReport(e); err != nil {
+		return false, err
+	}
+	if o.plan, err = encodeList(e.Plan); err != nil {
+		return false, err
+	}
+	o.story, err = encodeList(e.Story)
+	return false, err
 }
 
 // holdsOf returns the keys that the plan writes to, and the names that it uses

@@ -51,6 +51,14 @@ func newWriter(db *DB, shard int64, open func(ctx context.Context) (conn, error)
 // submit returns after o is committed or refused. Once queued it waits for the
 // answer even if ctx ends: what a commit did must not be lost.
 func (w *writer) submit(ctx context.Context, o *op) error {
+	if err := w.enqueue(ctx, o); err != nil {
+		return err
+	}
+	return w.wait(o)
+}
+
+// enqueue puts o before the next commit; wait tells how it went.
+func (w *writer) enqueue(ctx context.Context, o *op) error {
 	o.done = make(chan struct{})
 	select {
 	case w.queue <- o:
@@ -59,6 +67,10 @@ func (w *writer) submit(ctx context.Context, o *op) error {
 	case <-w.stop:
 		return errClosed
 	}
+	return nil
+}
+
+func (w *writer) wait(o *op) error {
 	select {
 	case <-o.done:
 	case <-w.ended:

@@ -90,7 +90,7 @@ func openRegular(op, key string, dir int, base string) (fd int, st unix.Stat_t, 
 	return fd, st, nil
 }
 
-// Open reads the file. The reader is a connectors.FileReader.
+// Open reads the file. The reader is a connectors.SettledReader.
 func (d *Driver) Open(ctx context.Context, ref object.Ref, offset int64) (connectors.Reader, error) {
 	const op = "file.Open"
 	if err := ctx.Err(); err != nil {
@@ -108,7 +108,7 @@ func (d *Driver) Open(ctx context.Context, ref object.Ref, offset int64) (connec
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{ctx: ctx, info: info(ref.Key, &st), pos: offset, dev: uint64(st.Dev)}
+	r := &reader{d: d, ctx: ctx, info: info(ref.Key, &st), pos: offset, dev: uint64(st.Dev)}
 	if ref.Version != "" && r.info.Version != ref.Version {
 		_ = unix.Close(fd)
 		return nil, changed(op, ref.Key, "it is another version now")
@@ -119,6 +119,7 @@ func (d *Driver) Open(ctx context.Context, ref object.Ref, offset int64) (connec
 
 // A reader reads a file by position: its descriptor may be shared.
 type reader struct {
+	d    *Driver
 	ctx  context.Context // of Open: reading ends with it
 	f    *os.File
 	info object.Info
@@ -155,6 +156,23 @@ func (r *reader) Restat() (object.Info, error) {
 		return object.Info{}, wrap("file.Restat", short(r.info.Key), err)
 	}
 	return info(r.info.Key, &st), nil
+}
+
+// Settled tries the lease on the open file, and takes the state that it has
+// under it for the one to be read.
+func (r *reader) Settled() (time.Duration, error) {
+	fd := int(r.f.Fd())
+	var st unix.Stat_t
+	w := r.d.lease(fd)
+	err := do(func() error { return unix.Fstat(fd, &st) })
+	if w == leaseHeld {
+		release(fd)
+	}
+	if err != nil {
+		return 0, wrap("file.Settled", short(r.info.Key), err)
+	}
+	r.info = info(r.info.Key, &st)
+	return r.d.patience(r.info.Key, w, &st), nil
 }
 
 func (r *reader) Close() error {
@@ -206,15 +224,21 @@ func (d *Driver) Settled(ctx context.Context, i object.Info) (time.Duration, err
 	if err != nil {
 		return 0, err
 	}
+	return d.patience(i.Key, w, &st), nil
+}
+
+// patience is how long to wait before a file may be looked at again, 0 if it is
+// settled.
+func (d *Driver) patience(key string, w leased, st *unix.Stat_t) time.Duration {
 	// ctime, not mtime: whoever owns the file can set mtime to any year.
 	age := max(0, time.Since(time.Unix(st.Ctim.Unix())))
 	switch {
-	case !regular(&st) || w == leaseHeld || age >= d.settleMax:
-		return 0, nil
+	case !regular(st) || w == leaseHeld || age >= d.settleMax:
+		return 0
 	case w == leaseBusy:
-		return min(max(age, lastLook), d.settle), nil
+		return min(max(age, lastLook), d.settle)
 	}
-	return max(0, d.window(i.Key)-age), nil
+	return max(0, d.window(key)-age)
 }
 
 // writing says whether somebody has the file open for writing. What is no
