@@ -216,8 +216,9 @@ func TestStorageAndEngines(t *testing.T) {
 	f := &fake{
 		units:   []control.Storage{{Unit: "in", URL: "file:///in", State: "down", Detail: "no such folder", Sweep: 10 * time.Minute, Caps: []string{"watch", "put"}}},
 		covered: []control.Coverage{{Unit: "in", Keys: 12, Counts: []control.Count{{Verdict: "clean", Keys: 10}, {Verdict: "not_scanned", Reason: "encrypted", Keys: 2}}, Within: true}},
-		pools: []scan.PoolStatus{{Name: "default", Instances: []scan.InstanceStatus{{Name: "c1", Stale: true, Limit: 64, Breaker: "closed",
-			Proof: &scan.Proof{Results: []scan.Result{{Case: scan.CasePlain, Outcome: scan.Seen}, {Case: scan.CaseSize, Outcome: scan.Silent, Bound: 100}}}}}}},
+		pools: []scan.PoolStatus{{Name: "default", Instances: []scan.InstanceStatus{{Name: "c1", Ready: true, Stale: true, Limit: 64, Breaker: "closed",
+			Proof: &scan.Proof{Results: []scan.Result{{Case: scan.CasePlain, Outcome: scan.Seen}, {Case: scan.CaseSize, Outcome: scan.Silent, Bound: 100}}}},
+			{Name: "c2", Breaker: "open", Detail: "connection refused"}, {Name: "c3", Breaker: "open", Health: scan.Health{Ready: true}}}}},
 	}
 	for _, c := range []struct {
 		args []string
@@ -228,7 +229,9 @@ func TestStorageAndEngines(t *testing.T) {
 		{[]string{"storage", "coverage"}, 0, "clean 10, not_scanned(encrypted) 2"},
 		{[]string{"storage", "coverage", "in", "-o", "yaml"}, 0, "keys: 12"},
 		{[]string{"storage", "coverage", "nix"}, exitNotFound, ""},
-		{[]string{"engine", "list"}, 0, "stale"},
+		{[]string{"engine", "list"}, 0, "c1        stale"},
+		{[]string{"engine", "list"}, 0, "c2        down"},
+		{[]string{"engine", "list"}, 0, "c3        broken"},
 		{[]string{"engine", "list", "-o", "json"}, 0, `"outcome": "silent"`},
 		{[]string{"engine", "test"}, exitNotFound, ""},
 	} {
@@ -236,8 +239,8 @@ func TestStorageAndEngines(t *testing.T) {
 			t.Errorf("%v: code %d\n%s", c.args, code, out)
 		}
 	}
-	f.tested = []control.Tested{{Pool: "p", Instance: "a", Proof: f.pools[0].Instances[0].Proof}, {Pool: "p", Instance: "b", Error: "silent on plain"}}
-	if code, out, _ := execute(with(f), "engine", "test"); code != exitPartial || !strings.Contains(out, "size silent from 100") {
+	f.tested = []control.Tested{{Pool: "p", Instance: "a", Proof: f.pools[0].Instances[0].Proof, Note: "no date"}, {Pool: "p", Instance: "b", Error: "silent on plain"}}
+	if code, out, _ := execute(with(f), "engine", "test"); code != exitPartial || !strings.Contains(out, "size silent from 100") || !strings.Contains(out, "no date") {
 		t.Errorf("test: %d\n%s", code, out)
 	}
 }
