@@ -127,7 +127,8 @@ func (c *Control) Entries(ctx context.Context, q EntryQuery) iter.Seq2[ledger.Re
 				}
 				for i := range got.Entries {
 					e := &got.Entries[i]
-					if !strings.HasPrefix(e.Key, prefix) || q.State != "" && e.State != state {
+					if !strings.HasPrefix(e.Key, prefix) || q.State != "" && e.State != state ||
+						e.State != ledger.Finished && e.Discovered.Before(q.Since) {
 						continue
 					}
 					if !yield(e.Record(), nil) {
@@ -143,7 +144,7 @@ func (c *Control) Entries(ctx context.Context, q EntryQuery) iter.Seq2[ledger.Re
 				f.After = got.Next
 			}
 		}
-		ended := q.Verdict != "" || q.Outcome != "" || !q.Since.IsZero() // only what is finished has these
+		ended := q.Verdict != "" || q.Outcome != "" // only what is finished has these
 		if !ended && (q.State == "" || state != ledger.Finished) {
 			open := f
 			open.Unfinished = true
@@ -180,6 +181,9 @@ func (c *Control) Explain(ctx context.Context, unit, key string) (Story, error) 
 		e := &entries[i]
 		s.Entries = append(s.Entries, Chapter{Record: e.Record(), Discovered: e.Discovered, Started: e.Started, Finished: e.Finished,
 			Workflow: e.Workflow.String(), Report: e.Report, Events: e.Story})
+	}
+	if err := c.kept(ctx, u.ID, s.Entries); err != nil {
+		return Story{}, err
 	}
 	if !ok && len(entries) == 0 {
 		return Story{}, fault.New(fault.NotFound, "control.Explain", unit+":"+s.Key, errors.New("nothing is known of this object"))
@@ -227,7 +231,7 @@ func (c *Control) Storages(ctx context.Context) ([]Storage, error) {
 		case u.Disabled:
 			s.State = "disabled"
 		case c.Fault == nil:
-			s.State, s.Detail = "down", "no daemon runs"
+			s.State, s.Detail = "unknown", "no daemon runs on this data folder; landwaiter doctor opens the units"
 		default:
 			if open, err := c.Open(ctx, u.Name); err != nil {
 				s.State, s.Detail = "down", err.Error()

@@ -11,6 +11,7 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/remediation"
 	"github.com/landwaiter/landwaiter/remediation/quarantine"
 	"github.com/landwaiter/landwaiter/scan"
 )
@@ -55,13 +56,70 @@ func (c *Control) Quarantined(ctx context.Context, unit string) iter.Seq2[Quaran
 	}
 }
 
-// held finds an item that is held.
+// maxItems bounds how many items are looked through for one.
+const maxItems = 200_000
+
+// items gives the items, the newest first, until each says false.
+func (c *Control) items(ctx context.Context, f ledger.QuarantineFilter, each func(ledger.QuarantineItem) bool) error {
+	f.Limit = page
+	for range maxItems / page {
+		items, err := c.Store.QuarantineList(ctx, f)
+		if err != nil {
+			return err
+		}
+		for _, q := range items {
+			if !each(q) {
+				return nil
+			}
+			f.After = q.ID
+		}
+		if len(items) < page {
+			return nil
+		}
+	}
+	return nil
+}
+
+// kept notes in chapters what became of the objects that they put away.
+func (c *Control) kept(ctx context.Context, unit int64, chapters []Chapter) error {
+	waiting := map[string]*Chapter{}
+	for i := range chapters {
+		for _, a := range chapters[i].Actions {
+			if a.Type == string(remediation.Put) && a.State == string(remediation.Done) {
+				waiting[chapters[i].ID] = &chapters[i]
+			}
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	return c.items(ctx, ledger.QuarantineFilter{Unit: unit}, func(q ledger.QuarantineItem) bool {
+		if ch := waiting[q.Entry.String()]; ch != nil {
+			ch.Kept = &Kept{ID: q.ID.String(), State: q.State, Changed: q.Changed, By: q.By}
+			delete(waiting, q.Entry.String())
+		}
+		return len(waiting) > 0
+	})
+}
+
+// held finds an item that is held, by its id or that of the entry that put it away.
 func (c *Control) held(ctx context.Context, id string) (ledger.QuarantineItem, string, error) {
 	qid, err := parseID(id)
 	if err != nil {
 		return ledger.QuarantineItem{}, "", err
 	}
 	q, err := c.Store.QuarantineGet(ctx, qid)
+	if fault.Is(err, fault.NotFound) { // perhaps the entry that put it away
+		err = c.items(ctx, ledger.QuarantineFilter{}, func(i ledger.QuarantineItem) bool {
+			if i.Entry == qid {
+				q = i
+			}
+			return i.Entry != qid
+		})
+		if err == nil && q.Entry != qid {
+			err = fault.New(fault.NotFound, "control.Quarantine", id, errors.New("nothing in quarantine has this id; quarantine list shows them"))
+		}
+	}
 	if err != nil {
 		return q, "", err
 	}

@@ -46,6 +46,15 @@ type Chapter struct {
 	Workflow   string         `json:"workflow,omitempty"` // hash of its snapshot
 	Report     *scan.Report   `json:"report,omitempty"`
 	Events     []ledger.Event `json:"events,omitempty"` // oldest first
+	Kept       *Kept          `json:"quarantine,omitempty"`
+}
+
+// Kept is what became of an object after it was put away.
+type Kept struct {
+	ID      string                 `json:"id"`    // as restore and purge take it
+	State   ledger.QuarantineState `json:"state"` // held, restored, purged
+	Changed time.Time              `json:"changed,omitzero"`
+	By      string                 `json:"by,omitempty"` // who changed State
 }
 
 // A Storage is a unit as operators see it.
@@ -53,7 +62,7 @@ type Storage struct {
 	Unit     string        `json:"unit"`
 	URL      string        `json:"url"`
 	Workflow string        `json:"workflow"`
-	State    string        `json:"state"` // ok, down, disabled
+	State    string        `json:"state"` // ok, down, disabled, unknown (no daemon to ask)
 	Detail   string        `json:"detail,omitempty"`
 	Pending  int64         `json:"pending"` // entries that wait
 	Sweep    time.Duration `json:"sweep"`   // the interval

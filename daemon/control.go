@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/remediation/quarantine"
+	"github.com/landwaiter/landwaiter/scan"
+	"github.com/landwaiter/landwaiter/scan/box"
 	"github.com/landwaiter/landwaiter/store"
 )
 
@@ -105,6 +108,57 @@ func (l *Local) Replay(ctx context.Context, id string) (control.Effect, error) {
 		return control.Effect{}, err
 	}
 	return c.Replay(ctx, id)
+}
+
+// Pools is Control.Pools, of the configured engines: they are opened and shown
+// the canaries, as no daemon has them open.
+func (l *Local) Pools(ctx context.Context) (status []scan.PoolStatus, err error) {
+	err = l.engines(ctx, func(ps *pools) error {
+		for _, p := range ps.list {
+			cctx, cancel := context.WithTimeout(ctx, startWithin)
+			p.Check(cctx)
+			cancel()
+			status = append(status, p.Status())
+		}
+		return ctx.Err()
+	})
+	return status, err
+}
+
+// TestEngines is Control.TestEngines, of the configured engines.
+func (l *Local) TestEngines(ctx context.Context, pool string) iter.Seq2[control.Tested, error] {
+	return func(yield func(control.Tested, error) bool) {
+		left := false
+		err := l.engines(ctx, func(ps *pools) error {
+			for t, err := range ps.Test(ctx, pool) {
+				if left = !yield(t, err); left {
+					break
+				}
+			}
+			return nil
+		})
+		if err != nil && !left {
+			yield(control.Tested{}, err)
+		}
+	}
+}
+
+// engines opens the configured pools for one command.
+func (l *Local) engines(ctx context.Context, do func(*pools) error) (err error) {
+	if err := l.config.Resolve("pools"); err != nil {
+		return err
+	}
+	b, err := box.Open(ctx, box.Options{Required: l.config.Sandbox == "required", Log: l.log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	ps, err := openPools(ctx, l.config, b, l.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ps.close()) }()
+	return do(ps)
 }
 
 // Close gives everything back.

@@ -1,5 +1,7 @@
 package scan
 
+import "strconv"
+
 // A Verdict is what we make of a report. Clean, Suspicious and Infected are a
 // line; NotScanned stands beside it and never joins to clean.
 type Verdict uint8
@@ -31,6 +33,38 @@ func ParseVerdict(s string) (Verdict, bool) {
 		}
 	}
 	return None, false
+}
+
+// MarshalText returns the verdict's name: JSON shows words.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads a name. One that is unknown was not understood: that is
+// NotScanned, never an error that would hide the rest, and never clean.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	*v = None
+	if len(text) > 0 {
+		var ok bool
+		if *v, ok = ParseVerdict(string(text)); !ok {
+			*v = NotScanned
+		}
+	}
+	return nil
+}
+
+// UnmarshalJSON reads a name, or the number that reports were once kept with.
+func (v *Verdict) UnmarshalJSON(data []byte) error {
+	if s, err := strconv.Unquote(string(data)); err == nil {
+		return v.UnmarshalText([]byte(s))
+	}
+	n, err := strconv.ParseUint(string(data), 10, 8)
+	switch {
+	case string(data) == "null":
+	case err != nil || n > uint64(NotScanned):
+		*v = NotScanned
+	default:
+		*v = Verdict(n)
+	}
+	return nil
 }
 
 // Worse returns the verdict that counts when two engines or two members of an
