@@ -231,6 +231,9 @@ func (d *Daemon) swept(unit string, s pipeline.SweepStats, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkWithin)
 	defer cancel()
 	state := store.UnitState{SweepStart: s.Began}
+	if s.Prefix != "" || s.Resumed {
+		return // a part of the unit does not count for the whole
+	}
 	if err == nil {
 		state.SweepEnd = s.Began.Add(s.Took)
 	} else {

@@ -207,6 +207,9 @@ type End struct {
 	Current bool
 	// Gone: the key is not there any more, so the inventory row is removed.
 	Gone bool
+	// Provisional: the object was scanned while somebody may still write to it, so
+	// the inventory takes no version for known: the next sweep looks again.
+	Provisional bool
 	// Known: a look found the version that the inventory holds already, so the
 	// pending entry was a false alarm: it is removed and leaves no trace.
 	Known bool

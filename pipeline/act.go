@@ -95,11 +95,12 @@ func (p *Pipeline) act(ctx context.Context, st *connectors.Storage, u *unit, e *
 	if fault.Is(err, fault.Changed, fault.NotFound) {
 		// What was scanned is no longer what is there. Steps that were done stay
 		// and are listed; the new version is work of its own.
-		done := e.Plan
+		// The verdict stays too: it is why they were done.
+		was := *e
 		if end, err = p.superseded(ctx, st, u, e); err != nil {
 			return err
 		}
-		e.Plan = done
+		e.Plan, e.Verdict, e.Reason, e.Decision = was.Plan, was.Verdict, was.Reason, was.Decision
 		return p.finish(ctx, st, e, end)
 	}
 	if err != nil {

@@ -155,7 +155,12 @@ func (p *Pipeline) conclude(ctx context.Context, st *connectors.Storage, u *unit
 			return p.superseded(ctx, st, u, e)
 		}
 	}
+	open := x.end
 	end, err := p.judge(ctx, st, u, e, x.rep)
+	if open.Provisional {
+		end.Provisional = true
+		e.By = "provisional: somebody has the object open for writing; it is looked at again at each sweep"
+	}
 	if err == nil && u.Versions == "all" {
 		// An older version has no place in the inventory.
 		now, serr := st.Stat(ctx, object.Ref{Unit: u.Name, Key: e.Key})
@@ -177,7 +182,7 @@ func note(e *ledger.Entry, info object.Info) {
 
 // open looks at the object and opens the version that is current. Where it
 // returns no reader, e has been judged, or err says why not.
-func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (connectors.Reader, object.Info, ledger.End, error) {
+func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e *ledger.Entry) (_ connectors.Reader, _ object.Info, end ledger.End, _ error) {
 	ref := object.Ref{Unit: u.Name, Key: e.Key}
 	if u.Versions == "all" {
 		ref.Version = e.Version
@@ -199,7 +204,7 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 			rd.Close()
 			return nil, rd.Info(), ledger.End{}, err
 		}
-		return rd, rd.Info(), ledger.End{}, nil
+		return rd, rd.Info(), ledger.End{Provisional: wait > 0}, nil
 	}
 	if !st.Caps().ReadIsVersion {
 		info, err := st.Stat(ctx, ref)
@@ -217,6 +222,7 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 			if err := waits(wait); err != nil {
 				return nil, info, ledger.End{}, err
 			}
+			end.Provisional = wait > 0
 		}
 		ref.Version = info.Version
 	}
@@ -232,7 +238,7 @@ func (p *Pipeline) open(ctx context.Context, st *connectors.Storage, u *unit, e 
 		rd.Close()
 		return nil, info, end, err
 	}
-	return rd, info, ledger.End{}, nil
+	return rd, info, end, nil
 }
 
 // openSettled opens a file whose handle can say whether it is fully written,

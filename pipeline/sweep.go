@@ -23,6 +23,7 @@ type SweepStats struct {
 	// Resumed: it began where an earlier one was cut short, so that what changed
 	// before that place meanwhile was not seen.
 	Resumed bool
+	Prefix  string // "" = the whole unit
 	Began   time.Time
 	Took    time.Duration
 }
@@ -32,7 +33,7 @@ type SweepStats struct {
 // transaction between pages and stops while the backlog is full. A sweep of
 // the whole unit that was cut short resumes where its last batch was committed.
 func (p *Pipeline) sweep(ctx context.Context, u *unit, prefix string) (s SweepStats, err error) {
-	s.Began = p.now()
+	s.Began, s.Prefix = p.now(), prefix
 	defer func() { s.Took = p.now().Sub(s.Began) }()
 	st, err := p.o.Storages.Get(u.Name)
 	if err != nil {

@@ -525,7 +525,11 @@ func (t *turn) ended(o *saveOp, inv []invRow) []invRow {
 		return inv
 	}
 	ikey, tail := indexKey(e.Key)
-	return append(inv, invRow{unit: e.Unit, ikey: ikey, tail: tail, version: []byte(e.Version), verdict: int64(e.Verdict),
+	version := []byte(e.Version)
+	if o.end.Provisional {
+		version = append(version, '~') // no listing has it: the next sweep looks again
+	}
+	return append(inv, invRow{unit: e.Unit, ikey: ikey, tail: tail, version: version, verdict: int64(e.Verdict),
 		reason: reasonCode(e.Reason), size: e.Size, entry: e.ID[:], gone: o.end.Gone})
 }
 
