@@ -26,7 +26,7 @@ import (
 // DefaultPool is the pool that a workflow asks if it names none.
 const DefaultPool = "default"
 
-// startWithin bounds how long a one-off scan waits for its engines.
+// startWithin bounds how long work that is to end waits for its engines.
 const startWithin = 30 * time.Second
 
 // defaultInFlight is what an instance takes at once where nothing else is said.
@@ -36,13 +36,14 @@ const defaultInFlight = 64
 type pools struct {
 	scan.Pools
 	list      []*scan.Pool
-	instances int // samples that all of them take at once
+	instances int           // samples that all of them take at once
+	patience  time.Duration // of wait
 }
 
 // openPools opens the pools of a configuration; the builtin engine is the pool
 // default where none has that name.
 func openPools(ctx context.Context, c *config.Config, b *box.Pool, log *slog.Logger) (_ *pools, err error) {
-	ps := &pools{}
+	ps := &pools{patience: startWithin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, ps.close())
@@ -196,9 +197,9 @@ func (d *Daemon) Engines() error {
 }
 
 // wait waits until every pool was probed and one instance of each is ready; it
-// gives up after startWithin with what is wrong, or when ctx ends.
+// gives up after its patience with what is wrong, or when ctx ends.
 func (ps *pools) wait(ctx context.Context) error {
-	wctx, cancel := context.WithTimeout(ctx, startWithin)
+	wctx, cancel := context.WithTimeout(ctx, ps.patience)
 	defer cancel()
 	for _, p := range ps.list {
 		if err := p.Wait(wctx); err != nil {
