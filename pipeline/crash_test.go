@@ -57,7 +57,7 @@ func TestCrashAnywhere(t *testing.T) {
 		for _, where := range []string{"memory", "folders"} {
 			every := 1
 			if where == "folders" && os.Getenv("TEST_CRASH") == "" {
-				every = 3 // real disks are slow; make crash takes each call
+				every = 5 // real disks are slow; make crash takes each call
 			}
 			for at := 1 + i%every; violations < 10; at += every {
 				c := &crash{t: t, flow: sc.flow, folders: where == "folders", at: at}
