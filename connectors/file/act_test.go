@@ -396,37 +396,6 @@ func TestNotRegular(t *testing.T) {
 	}
 }
 
-// The private folder must be ours alone.
-func TestPrivateFolder(t *testing.T) {
-	dir := t.TempDir()
-	write(t, dir+"/f", []byte("x"))
-	if err := os.Symlink(t.TempDir(), dir+"/.landwaiter"); err != nil {
-		t.Fatal(err)
-	}
-	d := open(t, connectors.Unit{Name: "u", URL: dir})
-	if _, err := d.Put(t.Context(), "g", strings.NewReader("x"), connectors.PutOptions{Size: 1}); err == nil {
-		t.Error("Put used a linked private folder")
-	}
-	_ = os.Remove(dir + "/.landwaiter")
-	if err := os.Mkdir(dir+"/.landwaiter", 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.Put(t.Context(), "g", strings.NewReader("x"), connectors.PutOptions{Size: 1}); err != nil {
-		t.Error(err)
-	}
-	if st, _ := os.Stat(dir + "/.landwaiter"); st.Mode().Perm() != 0o700 {
-		t.Errorf("the private folder has mode %v", st.Mode())
-	}
-	if os.Geteuid() == 0 {
-		if err := os.Chown(dir+"/.landwaiter", 65534, 65534); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := d.Put(t.Context(), "h", strings.NewReader("x"), connectors.PutOptions{Size: 1}); !fault.Is(err, fault.Denied) {
-			t.Errorf("Put with another's private folder: %v", err)
-		}
-	}
-}
-
 // A folder with many names is listed in parts, in order, each once.
 func TestLargeFolder(t *testing.T) {
 	dir := t.TempDir()

@@ -157,7 +157,7 @@ func (a *aside) putBack() error {
 	if renameNew(a.dir, a.name, a.dir, kept) != nil {
 		kept = a.name
 	}
-	return fmt.Errorf("it could not be put back (%w) and is kept as %s/%s/%s", err, private, asideDir, kept)
+	return fmt.Errorf("it could not be put back (%w) and is kept in the private folder as %s/%s", err, asideDir, kept)
 }
 
 // drop is step 5, made durable.
@@ -176,21 +176,24 @@ func (a *aside) drop() error {
 	return nil
 }
 
-// leftAside looks for what an earlier run moved aside under that name. If it is
-// there and is what was to go (by hash, else by token), it is returned; if it
+// leftAside looks in all private folders of ours for what an earlier run moved
+// aside under that name. If it is there and is what was to go (by hash, else by token), it is returned; if it
 // is something else it is put back and the error is fault.Changed.
 func (d *Driver) leftAside(ctx context.Context, op string, ref object.Ref, parent int, base, name string, sum []byte) (*aside, error) {
-	dir, err := d.private(op, asideDir)
-	if err != nil {
+	a := &aside{op: op, key: ref.Key, dir: -1, name: name, parent: parent, base: base, fd: -1, again: true}
+	err := d.each(op, asideDir, func(dir int) bool {
+		if errors.Is(lstat(dir, name, &a.st), unix.ENOENT) {
+			_ = unix.Close(dir)
+			return false
+		}
+		a.dir = dir
+		return true
+	})
+	if err != nil || a.dir < 0 {
 		return nil, err
 	}
-	a := &aside{op: op, key: ref.Key, dir: dir, name: name, parent: parent, base: base, fd: -1, again: true}
-	if err := lstat(dir, name, &a.st); errors.Is(err, unix.ENOENT) {
-		_ = unix.Close(dir)
-		return nil, nil
-	}
 	err = func() (err error) {
-		if a.fd, a.st, err = openRegular(op, ref.Key, dir, name); err != nil {
+		if a.fd, a.st, err = openRegular(op, ref.Key, a.dir, name); err != nil {
 			return err
 		}
 		if a.lease = d.lease(a.fd); a.lease == leaseBusy {

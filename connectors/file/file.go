@@ -33,7 +33,8 @@ import (
 )
 
 // private is the folder at the unit's root, mode 0700, where files are moved
-// aside and written before they get their name. It is never part of the unit.
+// aside and written before they get their name; see names for what else it may
+// be called. As long as it is ours alone it is no part of the unit.
 const private = ".landwaiter"
 
 // Defaults of a unit.
@@ -49,6 +50,7 @@ type Driver struct {
 	root      *os.File
 	conn      syscall.RawConn // of root: keeps its descriptor while it is used
 	id        identity
+	readOnly  bool     // nothing is to be written
 	stepwise  bool     // no openat2: walk a component at a time
 	leaseless bool     // behave as where no lease can be had
 	maxPaths  int      // bytes of the names of watched folders
@@ -83,7 +85,7 @@ func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
 	if err != nil {
 		return nil, wrap(op, dir, err)
 	}
-	d := &Driver{unit: u.Name, path: real, root: root, settle: u.Settle, settleMax: u.SettleMax, maxPaths: maxPaths}
+	d := &Driver{unit: u.Name, path: real, root: root, readOnly: u.ReadOnly, settle: u.Settle, settleMax: u.SettleMax, maxPaths: maxPaths}
 	if d.settle <= 0 {
 		d.settle = defaultSettle
 	}
@@ -166,6 +168,9 @@ func (d *Driver) open(u connectors.Unit) (err error) {
 		}
 		d.parts = append(d.parts, p+"/")
 	}
+	if !d.readOnly {
+		d.clean(time.Now())
+	}
 	return nil
 }
 
@@ -221,10 +226,12 @@ func (d *Driver) present(op string) error {
 }
 
 // excluded reports whether a key, or a folder's key with '/', is not part of
-// the unit.
+// the unit. Whether a private folder is ours is looked at each time.
 func (d *Driver) excluded(key string) bool {
-	if key == private || strings.HasPrefix(key, private+"/") {
-		return true
+	if reserved(key) {
+		if top, _, _ := strings.Cut(key, "/"); d.owns(top) {
+			return true
+		}
 	}
 	for _, x := range d.exclude {
 		if strings.HasPrefix(key, x) || key == x[:len(x)-1] {

@@ -8,19 +8,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/fault"
 )
 
 // Probe finds out, in the private folder whatever the prefix, what the folder's
 // file system can do: extended attributes, and renaming or linking without
 // replacing. Without leases removal is fenced by the hash, so it is never lost.
+// Where no private folder is to be had for now, all that is assumed: none of it
+// can do harm where it is not so, the acts fail.
 func (d *Driver) Probe(ctx context.Context, _ string) (caps connectors.Caps, err error) {
 	const op = "file.Probe"
 	if err := ctx.Err(); err != nil {
 		return caps, err
 	}
+	caps = connectors.Caps{Watch: true, Settle: true, Put: true, Remove: true, Prune: true, Tag: true,
+		FencedRemove: true, FencedPut: true, Ordered: true}
 	dir, err := d.private(op, tempDir)
+	if fault.Is(err, fault.Unavailable) {
+		// For the time being. The unit is watched and scanned all the same, and each
+		// act says what keeps it from being done.
+		return caps, nil
+	}
 	if err != nil {
-		return caps, err
+		return connectors.Caps{}, err
 	}
 	defer unix.Close(dir)
 	a, b := "probe-"+rand.Text(), "probe-"+rand.Text()
@@ -37,7 +47,7 @@ func (d *Driver) Probe(ctx context.Context, _ string) (caps connectors.Caps, err
 		defer func() { err = errors.Join(err, wrap(op, d.path, unlink(dir, name))) }()
 	}
 	fenced := errors.Is(renameNew(dir, a, dir, b), unix.EEXIST)
-	tags := setAttr(fds[0], "landwaiter.probe", "1") == nil
-	return connectors.Caps{Watch: true, Settle: true, Put: true, Remove: true, Prune: true, Tag: tags,
-		FencedRemove: fenced, FencedPut: fenced, Ordered: true}, nil
+	caps.FencedRemove, caps.FencedPut = fenced, fenced
+	caps.Tag = setAttr(fds[0], "landwaiter.probe", "1") == nil
+	return caps, nil
 }

@@ -34,6 +34,9 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 		}
 		return object.Info{}, err
 	}
+	if opt.IfVersion == "" && reserved(key) { // nothing new: it would lie where we, or strangers, hide things
+		return object.Info{}, fault.New(fault.Denied, op, short(key), errors.New("the name is reserved for the private folder"))
+	}
 	if opt.TempName == "" {
 		opt.TempName = "put-" + rand.Text()
 	}

@@ -241,6 +241,17 @@ func (d *Driver) patience(key string, w leased, st *unix.Stat_t) time.Duration {
 	return max(0, d.window(key)-age)
 }
 
+// there reports whether something has that name. What cannot be looked at is.
+func (d *Driver) there(key string) bool {
+	dir, base, err := d.parent("file.Watch", key)
+	if err == nil {
+		var st unix.Stat_t
+		err = wrap("file.Watch", key, lstat(dir, base, &st))
+		_ = unix.Close(dir)
+	}
+	return !fault.Is(err, fault.NotFound, fault.Invalid)
+}
+
 // writing says whether somebody has the file open for writing. What is no
 // regular file, or may not be opened, is leaseUnknown.
 func (d *Driver) writing(key string) (leased, unix.Stat_t, error) {

@@ -57,12 +57,14 @@ func (d *Driver) Watch(ctx context.Context, _ string, emit connectors.Emit) erro
 	return err
 }
 
-// Degraded says which folders the running watch cannot watch, and why.
+// Degraded says which folders the running watch cannot watch, and why, and who
+// has taken the private folder's names.
 func (d *Driver) Degraded() error {
+	err := d.strangers()
 	if g := d.unwatched.Load(); g != nil {
-		return g.err
+		err = errors.Join(err, g.err)
 	}
-	return nil
+	return err
 }
 
 type degraded struct{ err error }
@@ -273,9 +275,11 @@ func (w *watch) take(ev fsnotify.Event, ok bool) error {
 		if err := w.d.present("file.Watch"); err != nil {
 			return err
 		}
-	case key == "" || w.d.excluded(key):
-	case gone:
+	case key == "" || w.d.excluded(key) && !reserved(key):
+	case gone: // also of a private folder's names: a stranger's may have given way to ours
 		w.gone(key, ev.Has(fsnotify.Rename))
+	case w.d.excluded(key):
+		w.forget(key + "/")
 	default:
 		if ev.Has(fsnotify.Create) {
 			w.forget(key + "/") // whatever had that name is another folder
@@ -302,9 +306,16 @@ func (w *watch) key(name string) (string, bool) {
 	return "", false
 }
 
-// gone takes a name that was removed or moved away.
+// gone takes a name that was removed or moved away. By now it may be another's:
+// an exchange of two names ends with a move away from one that is still there.
 func (w *watch) gone(key string, moved bool) {
 	w.unsettled.forget(key)
+	if w.d.there(key) {
+		defer w.unsettled.poke(key, time.Now())
+		if _, ok := w.folders[key+"/"]; !ok && !w.partly(key+"/") {
+			return
+		}
+	}
 	if _, ok := w.folders[key+"/"]; ok || w.partly(key+"/") {
 		w.forget(key + "/")
 		if moved {

@@ -510,6 +510,9 @@ func TestPartitionsAndExclusions(t *testing.T) {
 	for _, sub := range []string{"in/a", "in/b", "out", "data"} {
 		write(t, dir+"/"+sub+"/old", nil)
 	}
+	if err := os.Mkdir(dir+"/.landwaiter", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	d := open(t, connectors.Unit{Name: "u", URL: dir, Partitions: []string{"in/a/"}, Exclude: []string{dir + "/data"}})
 	c, _ := connectortest.Watching(t, d, "")
 	ready(t, dir, c)
