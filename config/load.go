@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/landwaiter/landwaiter/fault"
 )
@@ -86,9 +87,12 @@ func (c *Config) read(o Options, problems *Problems) error {
 
 func readFile(name string) ([]byte, error) {
 	const op = "config.Load"
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not make us wait
 	if err == nil {
 		defer func() { _ = f.Close() }() // only read
+		if info, serr := f.Stat(); serr != nil || !info.Mode().IsRegular() {
+			return nil, fault.New(fault.Other, op, name, errors.Join(serr, errors.New("not a regular file")))
+		}
 		var data []byte
 		if data, err = io.ReadAll(io.LimitReader(f, MaxFile+1)); err == nil {
 			return data, nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
@@ -20,8 +21,10 @@ import (
 const MaxFile = 1 << 20
 
 const (
-	maxNodes = 200_000 // after aliases are followed: what a small file may grow to
-	maxDepth = 40
+	maxNodes  = 200_000 // after aliases are followed: what a small file may grow to
+	maxDepth  = 40
+	maxRow    = 1000 // entries of one line
+	maxColumn = 1000 // of the first entry of a line: how far it is indented
 )
 
 // A shape is what sort of value a node is.
@@ -148,7 +151,7 @@ func (s *source) parse(data []byte) (root *node) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	s.lines = strings.Split(string(data), "\n")
-	if !s.readable(data) {
+	if !s.readable(data) || !s.shallow(data) {
 		return nil
 	}
 	// The parser is a library's; a file that makes it panic is a broken file.
@@ -182,6 +185,31 @@ func (s *source) parse(data []byte) (root *node) {
 		return nil
 	}
 	return s.convert(body, 0)
+}
+
+// shallow finds nesting that no configuration needs before the parser builds a
+// tree of it, which for 100 KB of brackets takes it gigabytes.
+func (s *source) shallow(data []byte) bool {
+	open, entries, line := 0, 0, 0
+	for _, t := range lexer.Tokenize(string(data)) {
+		if t.Position.Line != line {
+			line, entries = t.Position.Line, 0
+		}
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			open++
+		case token.SequenceEndType, token.MappingEndType:
+			open--
+		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType:
+			entries++ // of one line: "- - - x", "? ? ? x", "a: b: c"
+		}
+		first := entries == 1 && open == 0
+		if open > maxDepth || entries > maxRow || first && t.Position.Column > maxColumn {
+			s.problem(line, t.Position.Column, "", fmt.Sprintf("nested deeper than %d", maxDepth), "")
+			return false
+		}
+	}
+	return true
 }
 
 // readable finds what no YAML may hold before the parser stumbles over it.

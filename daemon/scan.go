@@ -138,6 +138,9 @@ func targetUnit(target string) (connectors.Unit, string, error) {
 		if err != nil {
 			return connectors.Unit{}, "", fault.New(fault.Invalid, "scan", target, err)
 		}
+		if u.User != nil {
+			return connectors.Unit{}, "", fault.New(fault.Invalid, "scan", u.Redacted(), errors.New("secrets do not belong into a URL: use the environment or a configuration"))
+		}
 		if u.Scheme != "file" {
 			return connectors.Unit{Name: target, URL: target, ReadOnly: true, Probe: "off"}, "", nil
 		}
@@ -155,9 +158,8 @@ func targetUnit(target string) (connectors.Unit, string, error) {
 		return connectors.Unit{}, "", fault.New(fault.Denied, "scan", object.FormatKey(target), err)
 	}
 	key := ""
-	name := path
 	if !info.IsDir() {
 		path, key = filepath.Dir(path), filepath.Base(path)
 	}
-	return connectors.Unit{Name: name, URL: (&fileURL{path}).String(), ReadOnly: true, Probe: "off"}, key, nil
+	return connectors.Unit{Name: path, URL: (&fileURL{path}).String(), ReadOnly: true, Probe: "off"}, key, nil
 }
