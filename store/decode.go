@@ -23,7 +23,7 @@ const (
 
 // brief reads briefColumns.
 func (db *DB) brief(ctx context.Context, c cells) (ledger.Entry, error) {
-	e := ledger.Entry{ID: toID(c.b(0)), Unit: c.i(1), Key: wholeKey(c.b(4), nullable(c, 5)), Version: c.s(6), Slot: uint8(c.i(7)),
+	e := ledger.Entry{ID: toID(c.b(0)), Unit: c.i(1), Key: wholeKey(c.b(4), nullable(c, 5)), Version: unpackVersion(c.b(6)), Slot: uint8(c.i(7)),
 		State: ledger.State(c.i(8)), Lane: ledger.Lane(c.i(9)), Priority: int(c.i(10)), Due: fromMicros(c.i(11)), Seq: c.i(12), Force: c.i(13) != 0,
 		Attempts: int(c.i(14)), Crashes: int(c.i(15)), Cancel: c.i(16) != 0, Cause: c.s(17), Parent: toID(c.b(18)),
 		Discovered: fromMicros(c.i(19)), Started: fromMicros(c.i(20)), Size: c.i(21)}

@@ -114,10 +114,11 @@ func (db *DB) fsckVerdicts(ctx context.Context, deep bool, out *[]Problem) error
 	if !deep {
 		return nil
 	}
-	return db.query(ctx, `SELECT i.unit, i.ikey, i.tail, i.verdict, e.verdict FROM inventory i JOIN entries e ON e.id = i.entry
-		WHERE e.state = 2 AND e.unit = i.unit AND e.ikey = i.ikey AND e.version = i.version AND (e.verdict <> i.verdict OR e.reason <> i.reason) LIMIT ?`, func(c cells) error {
-		*out = append(*out, Problem{What: fmt.Sprintf("the inventory says verdict %d, its entry %d", c.i(3), c.i(4)),
-			Where: object.FormatKey(wholeKey(c.b(1), nullable(c, 2))), Repair: repairRescan})
+	const same = "e.unit = i.unit AND e.ikey = i.ikey AND e.state > 0 AND e.state = 2 AND e.version = i.version"
+	return db.query(ctx, "SELECT i.ikey, i.tail, i.verdict FROM inventory i WHERE i.entry IS NULL AND EXISTS (SELECT 1 FROM entries e WHERE "+same+
+		") AND NOT EXISTS (SELECT 1 FROM entries e WHERE "+same+" AND e.verdict = i.verdict AND e.reason = i.reason) LIMIT ?", func(c cells) error {
+		*out = append(*out, Problem{What: fmt.Sprintf("the inventory says verdict %d, no entry of the version does", c.i(2)),
+			Where: object.FormatKey(wholeKey(c.b(0), nullable(c, 1))), Repair: repairRescan})
 		return nil
 	}, maxProblems)
 }

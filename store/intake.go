@@ -286,7 +286,7 @@ var (
 )
 
 func (t *turn) foldRow(f *fresh) []any {
-	return []any{f.op.unit.id, f.scan.n, f.ikey, f.vkey, []byte(f.version), int64(f.priority), t.now, f.seq, flag(f.force), flag(f.check)}
+	return []any{f.op.unit.id, f.scan.n, f.ikey, f.vkey, packVersion(f.version), int64(f.priority), t.now, f.seq, flag(f.force), flag(f.check)}
 }
 
 // insert makes entries of what is new and folds the rest into what is pending.
@@ -295,7 +295,7 @@ func (t *turn) insert(ctx context.Context, list []*fresh) error {
 		rows := make([][]any, len(list))
 		for i, f := range list {
 			rows[i] = []any{f.id[:], f.op.unit.tenant, f.op.unit.id, f.scan.n, int64(f.scan.typ), f.scan.workflow, f.ikey, blob(f.tail), f.vkey,
-				[]byte(f.version), int64(slotOf(f.op.unit.id, f.key)), int64(f.priority), t.now, f.seq, flag(f.force), text(f.cause), f.size, flag(f.check)}
+				packVersion(f.version), int64(slotOf(f.op.unit.id, f.key)), int64(f.priority), t.now, f.seq, flag(f.force), text(f.cause), f.size, flag(f.check)}
 		}
 		hit, err := t.c.each(ctx, insertEntry, rows)
 		if err != nil {
@@ -369,7 +369,7 @@ func (t *turn) drop(ctx context.Context, list []*fresh) (left []*fresh, err erro
 	known := make([]bool, len(list))
 	rows := make([][]any, len(list))
 	for i, f := range list {
-		rows[i] = []any{f.op.unit.id, f.ikey, []byte(f.version)}
+		rows[i] = []any{f.op.unit.id, f.ikey, packVersion(f.version)}
 	}
 	if err := t.c.look(ctx, inventoryHas, rows, func(i int, _ cells) error { known[i] = true; return nil }); err != nil {
 		return nil, err
@@ -417,7 +417,7 @@ func (t *turn) deleted(ctx context.Context, w *wave) error {
 	doubt := make([]bool, len(rows)) // another version is known
 	found := make([]bool, len(rows))
 	err := t.c.look(ctx, pendingOf, rows, func(i int, c cells) error {
-		f, version := w.deletes[i], c.s(1)
+		f, version := w.deletes[i], unpackVersion(c.b(1))
 		found[i] = true
 		switch {
 		case f.version != "" && version != "" && f.version != version:
@@ -427,7 +427,7 @@ func (t *turn) deleted(ctx context.Context, w *wave) error {
 		case c.i(2) != 0: // in work: the worker will see
 			touch = append(touch, []any{c.b(0), t.now})
 		default:
-			end = append(end, []any{c.b(0), t.now, int64(scan.NotScanned), reasonCode(scan.Gone), codeOf(outcomes[:], ledger.OutcomeGone), goneSum(c.b(0), f.key, c.s(1), nullable(c, 5))})
+			end = append(end, []any{c.b(0), t.now, int64(scan.NotScanned), reasonCode(scan.Gone), codeOf(outcomes[:], ledger.OutcomeGone), goneSum(c.b(0), f.key, version, nullable(c, 5))})
 			sc, size := c.i(3), c.i(4)
 			ended = append(ended, func() {
 				t.counts.scan(sc, 0, 0, 0, -1, 0)
@@ -454,7 +454,7 @@ func (t *turn) deleted(ctx context.Context, w *wave) error {
 	var remove []invRow
 	err = t.c.look(ctx, inventoryOld, rows, func(i int, c cells) error {
 		f := w.deletes[i]
-		if version := c.s(inventoryOldVersion); f.version == "" || f.version == version {
+		if version := unpackVersion(c.b(inventoryOldVersion)); f.version == "" || f.version == version {
 			remove = append(remove, invRow{unit: f.op.unit.id, ikey: f.ikey, gone: true})
 		} else if !f.op.unit.allVersions {
 			doubt[i] = true
@@ -494,7 +494,7 @@ var (
 // baseline is the row of f as baseline. The size of an older one stays, so it is
 // in no sum.
 func (f *fresh) baseline() *invRow {
-	return &invRow{unit: f.op.unit.id, ikey: f.ikey, version: []byte(f.version), reason: codeBaseline}
+	return &invRow{unit: f.op.unit.id, ikey: f.ikey, version: packVersion(f.version), reason: codeBaseline}
 }
 
 // baseline records what is older than its scan's start date.
@@ -513,7 +513,7 @@ func (t *turn) baseline(ctx context.Context, list []*fresh) error {
 	for _, list := range byUnit {
 		rows, again := make([][]any, len(list)), [][]any{}
 		for i, f := range list {
-			rows[i] = []any{f.ikey, f.op.unit.id, blob(f.tail), []byte(f.version), f.size, int64(codeBaseline), f.baseline().sum()}
+			rows[i] = []any{f.ikey, f.op.unit.id, blob(f.tail), packVersion(f.version), f.size, int64(codeBaseline), f.baseline().sum()}
 		}
 		hit, err := t.c.each(ctx, insertBaseline, rows)
 		if err != nil {
@@ -525,7 +525,7 @@ func (t *turn) baseline(ctx context.Context, list []*fresh) error {
 				t.counts.unit(f.op.unit.id, 0, codeBaseline, 1, max(f.size, 0))
 			} else {
 				f.op.taken.Dropped++
-				again = append(again, []any{f.ikey, f.op.unit.id, []byte(f.version), f.size, int64(codeBaseline), f.baseline().sum()})
+				again = append(again, []any{f.ikey, f.op.unit.id, packVersion(f.version), f.size, int64(codeBaseline), f.baseline().sum()})
 			}
 		}
 		if _, err := t.c.each(ctx, updateBaseline, again); err != nil {

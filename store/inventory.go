@@ -119,9 +119,9 @@ const inventoryColumns = "ikey, tail, version, verdict, reason, size, entry, sum
 // readRow reads inventoryColumns. A row that is damaged says not_scanned.
 func readRow(c cells) ledger.Row {
 	if !rowWhole(c) {
-		return ledger.Row{Key: wholeKey(c.b(0), nullable(c, 1)), Version: c.s(2), Verdict: scan.NotScanned, Reason: other, Size: c.i(5), Entry: toID(c.b(6))}
+		return ledger.Row{Key: wholeKey(c.b(0), nullable(c, 1)), Version: unpackVersion(c.b(2)), Verdict: scan.NotScanned, Reason: other, Size: c.i(5), Entry: toID(c.b(6))}
 	}
-	return ledger.Row{Key: wholeKey(c.b(0), nullable(c, 1)), Version: c.s(2), Verdict: scan.Verdict(c.i(3)), Reason: reasonWord(c.i(4)),
+	return ledger.Row{Key: wholeKey(c.b(0), nullable(c, 1)), Version: unpackVersion(c.b(2)), Verdict: scan.Verdict(c.i(3)), Reason: reasonWord(c.i(4)),
 		Size: c.i(5), Entry: toID(c.b(6)), Baseline: c.i(4) == codeBaseline}
 }
 
@@ -130,18 +130,28 @@ func rowWhole(c cells) bool {
 	return r.sum() == c.i(7)
 }
 
-// Row returns the inventory row of a key; ok is false if there is none.
+// Row returns the inventory row of a key; ok is false if there is none. Entry is
+// zero if the entry was purged.
 func (db *DB) Row(ctx context.Context, unit int64, key string) (row ledger.Row, ok bool, err error) {
 	ikey, _ := indexKey(key)
 	err = db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey = ?", func(c cells) error {
 		row, ok = readRow(c), true
 		return nil
 	}, unit, ikey)
+	if err != nil || !ok || row.Baseline || row.Entry != (ledger.ID{}) {
+		return row, ok, err
+	}
+	// The last entry of the key itself, which the row need not name.
+	err = db.query(ctx, "SELECT id FROM entries WHERE unit = ? AND ikey = ? AND state > 0 AND state = 2 AND version = ? ORDER BY finished DESC LIMIT 1", func(c cells) error {
+		row.Entry = toID(c.b(0))
+		return nil
+	}, unit, ikey, packVersion(row.Version))
 	return row, ok, err
 }
 
 // Inventory returns up to n rows with keys after after, in byte order. Fewer
-// than n are the end. It holds no transaction between calls.
+// than n are the end. It holds no transaction between calls. Entry is only set
+// where a step of another key's entry wrote the row; Row knows the others.
 func (db *DB) Inventory(ctx context.Context, unit int64, after string, n int) ([]ledger.Row, error) {
 	out := make([]ledger.Row, 0, min(n, 10_000))
 	add := func(c cells) error {
@@ -197,7 +207,7 @@ func (db *DB) Versions(ctx context.Context, unit int64, key string) (map[string]
 	ikey, _ := indexKey(key)
 	for _, states := range []string{"state > 0", "state = 0"} { // an index each
 		err := db.query(ctx, "SELECT version FROM entries WHERE unit = ? AND ikey = ? AND "+states, func(c cells) error {
-			known[c.s(0)] = true
+			known[unpackVersion(c.b(0))] = true
 			return nil
 		}, unit, ikey)
 		if err != nil {

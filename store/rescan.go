@@ -55,7 +55,7 @@ func (t *turn) rescan(ctx context.Context, list []*fresh) error {
 	var again []reopening
 	err = t.c.look(ctx, latestEntry, rows, func(i int, c cells) error {
 		f := left[i]
-		if f.version != "" && f.version != c.s(1) {
+		if f.version != "" && f.version != unpackVersion(c.b(1)) {
 			return nil
 		}
 		r, err := t.reopening(c, f)
@@ -69,7 +69,7 @@ func (t *turn) rescan(ctx context.Context, list []*fresh) error {
 }
 
 func (t *turn) reopening(c cells, f *fresh) (reopening, error) {
-	e := ledger.Entry{ID: toID(c.b(0)), Version: c.s(1)}
+	e := ledger.Entry{ID: toID(c.b(0)), Version: unpackVersion(c.b(1))}
 	if b := nullable(c, 2); b != nil {
 		if err := json.Unmarshal(b, &e.Story); err != nil {
 			return reopening{}, damaged(e.ID, "story", err)

@@ -273,7 +273,7 @@ func (t *turn) saveRow(o *saveOp) []any {
 		running, state, outcome, finished = 0, int64(ledger.Finished), codeOf(outcomes[:], e.Outcome), micros(e.Finished)
 	}
 	return []any{e.ID[:], int64(e.State), int64(e.Attempts), flag(o.verb == begin), flag(strict), flag(o.verb == give && o.attempt), t.now,
-		state, running, int64(e.Lane), attempts, due, e.Seq, []byte(e.Version), e.Size, micros(e.ModTime), blob(e.MD5), blob(e.SHA1), blob(e.SHA256), outcome, finished,
+		state, running, int64(e.Lane), attempts, due, e.Seq, packVersion(e.Version), e.Size, micros(e.ModTime), blob(e.MD5), blob(e.SHA1), blob(e.SHA256), outcome, finished,
 		int64(e.Verdict), reasonCode(e.Reason), text(e.Threat), int64(e.Code), int64(e.Engines), text(e.Engine), codeOf(decisions[:], e.Decision), text(e.By),
 		blob(o.report), blob(o.plan), blob(o.story), text(e.Error), sum}
 }
@@ -300,10 +300,10 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 		e := o.e
 		for _, own := range o.own {
 			ikey, tail := indexKey(own.Key)
-			inv = append(inv, invRow{unit: own.Unit, ikey: ikey, tail: tail, version: []byte(own.Version), verdict: int64(e.Verdict),
+			inv = append(inv, invRow{unit: own.Unit, ikey: ikey, tail: tail, version: packVersion(own.Version), verdict: int64(e.Verdict),
 				reason: reasonCode(e.Reason), size: own.Size, entry: e.ID[:], gone: own.Gone})
 			if !own.Gone {
-				doubt = append(doubt, []any{own.Unit, ikey, []byte(own.Version), []byte{}})
+				doubt = append(doubt, []any{own.Unit, ikey, packVersion(own.Version), []byte{}})
 			}
 			if o.release {
 				drop = append(drop, []any{e.ID[:], own.Unit, ikey})
@@ -321,7 +321,7 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 			inv = t.ended(o, inv)
 			if e.State == ledger.Acting && o.end.Current {
 				ikey, _ := indexKey(e.Key)
-				doubt = append(doubt, []any{e.Unit, ikey, []byte(e.Version), []byte{}})
+				doubt = append(doubt, []any{e.Unit, ikey, packVersion(e.Version), []byte{}})
 			}
 			if len(e.Plan) > 0 {
 				dropAll = append(dropAll, []any{e.ID[:]})
@@ -525,12 +525,12 @@ func (t *turn) ended(o *saveOp, inv []invRow) []invRow {
 		return inv
 	}
 	ikey, tail := indexKey(e.Key)
-	version := []byte(e.Version)
+	version := packVersion(e.Version)
 	if o.end.Provisional {
 		version = append(version, '~') // no listing has it: the next sweep looks again
 	}
 	return append(inv, invRow{unit: e.Unit, ikey: ikey, tail: tail, version: version, verdict: int64(e.Verdict),
-		reason: reasonCode(e.Reason), size: e.Size, entry: e.ID[:], gone: o.end.Gone})
+		reason: reasonCode(e.Reason), size: e.Size, gone: o.end.Gone})
 }
 
 // nexts makes the versions that replaced what was worked on pending.

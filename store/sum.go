@@ -11,7 +11,7 @@ import (
 
 // A row that says what was found carries a checksum of that, so that a bit that
 // flipped on disk is never read as clean: databases check the structure of their
-// pages, SQLite not the content. CRC-32C finds every flip of up to three bits.
+// pages, SQLite not the content. It is signed, as SQLite then keeps it in 4 bytes. CRC-32C finds every flip of up to three bits.
 
 // damagedRow is the error of an entry whose checksum is wrong. Its verdict is
 // then not_scanned.
@@ -40,8 +40,8 @@ func (s summer) numbers(list ...int64) summer {
 
 // endSum is of what a finished entry says.
 func endSum(e *ledger.Entry) int64 {
-	return int64(newSum().bytes(e.ID[:], []byte(e.Key), []byte(e.Version), e.SHA256).
-		numbers(int64(e.Verdict), reasonCode(e.Reason), codeOf(outcomes[:], e.Outcome), codeOf(decisions[:], e.Decision)).Sum32())
+	return int64(int32(newSum().bytes(e.ID[:], []byte(e.Key), []byte(e.Version), e.SHA256).
+		numbers(int64(e.Verdict), reasonCode(e.Reason), codeOf(outcomes[:], e.Outcome), codeOf(decisions[:], e.Decision)).Sum32()))
 }
 
 // goneSum is endSum of a pending entry that ends as gone.
@@ -51,5 +51,5 @@ func goneSum(id []byte, key, version string, sha256 []byte) int64 {
 
 // sum is of what an inventory row says.
 func (r *invRow) sum() int64 {
-	return int64(newSum().bytes(r.ikey, r.version).numbers(r.unit, r.verdict, r.reason).Sum32())
+	return int64(int32(newSum().bytes(r.ikey, r.version).numbers(r.unit, r.verdict, r.reason).Sum32()))
 }

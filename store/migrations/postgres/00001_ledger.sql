@@ -120,7 +120,7 @@ CREATE TABLE entries (
   plan       BYTEA,
   story      BYTEA,
   error      BYTEA,
-  sum        BIGINT NOT NULL DEFAULT 0 -- of what the end says, see sum.go
+  sum        INTEGER NOT NULL DEFAULT 0 -- of what the end says, see sum.go
 );
 ALTER TABLE entries ADD PRIMARY KEY (id);
 -- A pick-up changes no indexed column: with room on the page, no index is written.
@@ -143,7 +143,7 @@ CREATE TABLE inventory (
   reason  SMALLINT NOT NULL,
   size    BIGINT NOT NULL,
   entry   BYTEA,
-  sum     BIGINT NOT NULL,
+  sum     INTEGER NOT NULL,
   PRIMARY KEY (unit, ikey)
 );
 
