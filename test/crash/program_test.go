@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -181,19 +182,22 @@ func (p *place) look(ok func(map[string][]ledger.Entry, []ledger.QuarantineItem)
 	return ok(all, items)
 }
 
-func count(t *testing.T, dir string) (n int) {
+func count(t *testing.T, dir string) int { return len(list(t, dir, "?")) }
+
+// list are the files below dir, but those whose name begins with but.
+func list(t *testing.T, dir, but string) (names []string) {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
-		if err == nil && !d.IsDir() {
-			n++
+		if err == nil && !d.IsDir() && !strings.HasPrefix(d.Name(), but) {
+			names = append(names, name)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return names
 }
