@@ -101,7 +101,7 @@ func (p *Pipeline) fill(ctx context.Context, turn int) (time.Duration, error) {
 			}
 			for j := range got {
 				if err := p.hand(ctx, &got[j], to); err != nil {
-					p.giveBack(got[j:])
+					p.giveBack(got[j:], p.now())
 					return 0, err
 				}
 			}
@@ -167,11 +167,11 @@ func (p *Pipeline) work(ctx context.Context, lane ledger.Lane) {
 const giveBackWithin = 5 * time.Second
 
 // giveBack returns entries to the ledger as if they had not been picked up.
-func (p *Pipeline) giveBack(entries []ledger.Entry) {
+func (p *Pipeline) giveBack(entries []ledger.Entry, due time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), giveBackWithin)
 	defer cancel()
 	for i := range entries {
-		if err := p.o.Ledger.GiveBack(ctx, &entries[i], p.now(), false); err != nil && !fault.Is(err, fault.Stale) {
+		if err := p.o.Ledger.GiveBack(ctx, &entries[i], due, false); err != nil && !fault.Is(err, fault.Stale) {
 			p.log.Warn("give back", "entry", entries[i].ID, "err", err)
 		}
 	}
@@ -194,11 +194,14 @@ func (p *Pipeline) process(ctx context.Context, j job) {
 		return
 	}
 	if fault.Is(err, fault.Stale) {
+		// Another node's, mostly. Where only the lease had become too short and is
+		// ours still, nobody else would take it up.
 		p.log.Debug("no longer ours", "unit", u.Name, "entry", e.ID)
+		p.giveBack([]ledger.Entry{*e}, p.now().Add(jitter(time.Second)))
 		return
 	}
 	if ctx.Err() != nil {
-		p.giveBack([]ledger.Entry{*e})
+		p.giveBack([]ledger.Entry{*e}, p.now())
 		return
 	}
 	if err := p.again(ctx, u, e, err); err != nil && !fault.Is(err, fault.Stale) {

@@ -16,17 +16,21 @@ var (
 // slowest is the rate, in bytes a second, below which a step is given up.
 const slowest = 256 << 10
 
+// startWith is how much of the lease a step needs to start: one term of it is
+// shorter than what a slow step may take.
+const startWith = 10 * time.Second
+
 // leased calls do while the entry is ours: it starts only if the lease outlasts
-// the step's timeout, and ends the call's context when the lease, renewed or
-// not, ends. What lasts as long as its bytes take may outlive one term of the
-// lease, but never a moment in which the entry is not ours.
+// the step's timeout, or startWith if the timeout is longer, and ends the call's
+// context when the lease, renewed or not, ends. So a step may outlive one term
+// of the lease, but never a moment in which the entry is not ours.
 func (r *run) leased(ctx context.Context, s Step, do func(context.Context) ([]Own, error)) ([]Own, error) {
 	limit := r.Timeout
 	if limit <= 0 {
 		limit = 10 * time.Second
 	}
 	if lease := r.job.Lease; lease != nil {
-		if time.Until(lease()) < limit {
+		if time.Until(lease()) < min(limit, startWith) {
 			return nil, fault.New(fault.Stale, "remediation.Run", string(s.Action), errLapsed)
 		}
 		ours, cancel := context.WithCancelCause(ctx)
