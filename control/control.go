@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/remediation"
 	"github.com/landwaiter/landwaiter/remediation/quarantine"
 	"github.com/landwaiter/landwaiter/scan"
 )
@@ -128,7 +130,7 @@ func (c *Control) Entries(ctx context.Context, q EntryQuery) iter.Seq2[ledger.Re
 				for i := range got.Entries {
 					e := &got.Entries[i]
 					if !strings.HasPrefix(e.Key, prefix) || q.State != "" && e.State != state ||
-						e.State != ledger.Finished && e.Discovered.Before(q.Since) {
+						e.State != ledger.Finished && e.Discovered.Before(q.Since) || q.Refused && !refused(e.Plan) {
 						continue
 					}
 					if !yield(e.Record(), nil) {
@@ -156,6 +158,11 @@ func (c *Control) Entries(ctx context.Context, q EntryQuery) iter.Seq2[ledger.Re
 			list(f)
 		}
 	}
+}
+
+// refused reports whether a step was not done.
+func refused(p remediation.Plan) bool {
+	return slices.ContainsFunc(p, func(s remediation.Step) bool { return s.State == remediation.Refused || s.State == remediation.Failed })
 }
 
 // Explain tells an object's whole story. fault.NotFound if nothing is known of

@@ -169,8 +169,8 @@ func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error)
 		if !before { // what was not restored is not allowed either
 			err = errors.Join(err, c.Store.Disallow(context.WithoutCancel(ctx), q.Unit, q.SHA256))
 		}
-		if fault.Is(err, fault.Exists) && r.To == "" {
-			err = fault.New(fault.Exists, "control.Restore", e.Key, errors.New("something else is there now; choose another key with --to"))
+		if fault.Is(err, fault.Exists) {
+			err = fault.New(fault.Exists, "control.Restore", e.Key, errors.New("something else is there; choose another key with --to"))
 		}
 		return Effect{}, err
 	}

@@ -14,10 +14,11 @@ type EntryQuery struct {
 	Unit    string         `json:"unit,omitempty"`
 	Verdict string         `json:"verdict,omitempty"` // clean, suspicious, infected, not_scanned
 	Outcome ledger.Outcome `json:"outcome,omitempty"`
-	State   string         `json:"state,omitempty"`  // pending, acting, finished
-	Prefix  string         `json:"prefix,omitempty"` // of the key, in the form of object.FormatKey
-	Since   time.Time      `json:"since,omitzero"`
-	Limit   int            `json:"limit,omitempty"` // 0 = no limit
+	State   string         `json:"state,omitempty"`   // pending, acting, finished
+	Prefix  string         `json:"prefix,omitempty"`  // of the key, in the form of object.FormatKey
+	Refused bool           `json:"refused,omitempty"` // an action was refused or failed
+	Since   time.Time      `json:"since,omitzero"`    // ended, or discovered if it has not ended
+	Limit   int            `json:"limit,omitempty"`   // 0 = no limit
 }
 
 // A Story is all that is known of one key, newest entry first.

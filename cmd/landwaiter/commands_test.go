@@ -127,7 +127,7 @@ func TestEntries(t *testing.T) {
 	}
 	_, out, _ = execute(with(f), "entries", "-o", "csv")
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
-	if err != nil || len(rows) != 3 || rows[2][5] != "'=Eicar" {
+	if err != nil || len(rows) != 3 || rows[2][6] != "'=Eicar" || rows[0][2] != "reason" {
 		t.Errorf("csv: %v %v", rows, err)
 	}
 	_, out, _ = execute(with(f), "entries", "-o", "json")
@@ -284,7 +284,7 @@ func TestScanAndWatch(t *testing.T) {
 	if want := "12:00:00 clean in:a.txt\n12:00:00 infected in:b\\x1b[31m.exe =Eicar, quarantine done, remove refused\n"; out != want {
 		t.Errorf("watch: %q", out)
 	}
-	if _, out, _ = execute(p, "watch", "/in", "-o", "csv"); strings.Contains(out, "verdict") || strings.Count(out, "\n") != 2 {
+	if _, out, _ = execute(p, "watch", "/in", "-o", "csv"); !strings.HasPrefix(out, "time,verdict,reason,") || strings.Count(out, "\n") != 3 {
 		t.Errorf("watch csv: %q", out)
 	}
 	failure = fault.New(fault.NotFound, "file.Open", "/nowhere", nil)

@@ -14,6 +14,7 @@ type entriesCmd struct {
 	Verdict          string `enum:",clean,suspicious,infected,not_scanned" default:"" placeholder:"VERDICT" help:"clean, suspicious, infected or not_scanned."`
 	State            string `enum:",pending,acting,finished" default:"" placeholder:"STATE" help:"pending, acting or finished."`
 	Outcome          string `enum:",done,failed,superseded,gone,canceled" default:"" placeholder:"OUTCOME" help:"done, failed, superseded, gone or canceled."`
+	Refused          bool   `help:"Of which an action was refused or failed."`
 	Prefix           string `placeholder:"KEY" help:"Whose key begins so."`
 	Since            moment `placeholder:"TIME" help:"Not older: a date, a time, or how long ago (90m, 7d)."`
 	Limit            int    `default:"100" help:"At most so many, newest first; 0 for all."`
@@ -28,7 +29,7 @@ type entriesReader interface {
 // Run lists what the ledger holds.
 func (c *entriesCmd) Run(ctx context.Context, a *App) error {
 	q := control.EntryQuery{Unit: c.Unit, Verdict: c.Verdict, State: c.State, Outcome: ledger.Outcome(c.Outcome),
-		Prefix: c.Prefix, Since: c.Since.Time, Limit: c.Limit}
+		Refused: c.Refused, Prefix: c.Prefix, Since: c.Since.Time, Limit: c.Limit}
 	return a.ask(ctx, func(b backend) error { return listEntries(a, b.Entries(ctx, q), c.DetailedExitcode, c.Limit) })
 }
 

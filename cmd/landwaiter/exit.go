@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -95,6 +96,40 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// nextStep is what to do about what users meet most, by where it comes from.
+var nextStep = map[string]struct {
+	kind fault.Kind
+	says string // %s is what it was done to
+}{
+	"store.OpenReadOnly": {fault.NotFound, "there is no ledger yet (%s): start landwaiter serve, or say where it keeps its data with --data or -c"},
+	"daemon.Listen":      {fault.Exists, "%s is taken already: choose another address with --listen, or end what listens there"},
+	"store.Open":         {fault.Exists, "another landwaiter runs on the data folder %s: end it, or use another folder with --data"},
+	"engine.test":        {fault.NotFound, "there is no pool %s; engine list shows them"},
+}
+
+// plainly is an error for users: without the method that it comes from, unless
+// it is our own mistake.
+func plainly(err error) string {
+	if e := new(exit); errors.As(err, &e) && e.err != nil {
+		err = e.err
+	}
+	f, ok := err.(*fault.Error)
+	if !ok || f.Kind == fault.Internal {
+		return err.Error()
+	}
+	if next, ok := nextStep[f.Op]; ok && f.Kind == next.kind {
+		return fmt.Sprintf(next.says, f.On)
+	}
+	why := f.Kind.String()
+	if f.Err != nil {
+		why = plainly(f.Err)
+	}
+	if f.On == "" || strings.Contains(why, f.On) {
+		return why
+	}
+	return f.On + ": " + why
+}
+
 // fail says what went wrong, on standard error, and returns the exit code.
 func (a *App) fail(err error) int {
 	code := exitCode(err)
@@ -102,7 +137,7 @@ func (a *App) fail(err error) int {
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return code
 	}
-	if text := err.Error(); text != "" {
+	if text := plainly(err); text != "" {
 		for line := range strings.SplitSeq(text, "\n") {
 			a.say("%s", output.Escape(line))
 		}

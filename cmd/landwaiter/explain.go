@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/internal/output"
+	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
 	"github.com/landwaiter/landwaiter/scan"
 )
@@ -64,6 +66,9 @@ func narrate(p output.Printer, s control.Story) string {
 			say(1, "sha256 %s", e.SHA256)
 		}
 		report(say, e)
+		if e.Report == nil && e.Engine != "" && e.Verdict != "" {
+			say(1, "%s said %s", e.Engine, reasoned(e.Verdict, e.Reason))
+		}
 		if e.Decision != "" {
 			say(1, "decision %s%s", e.Decision, suffix(", ", e.By))
 		}
@@ -74,7 +79,16 @@ func narrate(p output.Printer, s control.Story) string {
 			}
 			say(1, "step %d: %s %s %s%s%s", i+1, step.Type, step.Target, step.State, mark, suffix(": ", step.Detail))
 		}
-		if e.Error != "" {
+		switch k := e.Kept; {
+		case k == nil:
+		case k.State == ledger.QuarantineHeld:
+			say(1, "in quarantine: landwaiter quarantine restore %s", k.ID)
+		default:
+			say(1, "%s from quarantine %s%s", k.State, stamp(k.Changed), suffix(" by ", k.By))
+		}
+		if e.State == "pending" {
+			say(1, "waits: %s", waits(e))
+		} else if e.Error != "" {
 			say(1, "error: %s", e.Error)
 		}
 		for _, ev := range e.Events {
@@ -82,6 +96,19 @@ func narrate(p output.Printer, s control.Story) string {
 		}
 	}
 	return b.String()
+}
+
+// waits says what an entry that is pending waits for.
+func waits(e control.Chapter) string {
+	if e.Error != "" {
+		return e.Error
+	}
+	for _, ev := range slices.Backward(e.Events) {
+		if ev.Kind == "snooze" && ev.Detail != "" {
+			return ev.Detail
+		}
+	}
+	return "for its turn"
 }
 
 // report tells what engines said.

@@ -17,7 +17,9 @@ import (
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/daemon"
 	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/internal/output"
 	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/remediation"
 	engines "github.com/landwaiter/landwaiter/scan/all"
 )
 
@@ -59,6 +61,9 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 		return err
 	}
 	log := p.logger(c)
+	if len(c.Units) == 0 {
+		log.Warn("nothing is watched: there is no unit; use --watch DIR, or units in the configuration")
+	}
 	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine,
 		Finished: func(e *ledger.Entry) { logEntry(log, e) },
 		Ready: func(addr string) {
@@ -84,12 +89,20 @@ func logEntry(log *slog.Logger, e *ledger.Entry) {
 	if r.Verdict == "clean" || r.Outcome == ledger.OutcomeGone || r.Outcome == ledger.OutcomeSuperseded {
 		level = slog.LevelDebug
 	}
-	var did []string
+	var did, not []string
 	for _, a := range r.Actions {
 		did = append(did, a.Type+" "+a.State)
+		if a.State == string(remediation.Refused) || a.State == string(remediation.Failed) {
+			level = slog.LevelWarn
+			not = append(not, a.Type+" "+a.State+suffix(": ", a.Detail))
+		}
+	}
+	if r.Outcome == ledger.OutcomeFailed {
+		level = slog.LevelWarn
+		not = append(not, r.Error)
 	}
 	log.Log(context.Background(), level, r.Verdict, "unit", r.Unit, "key", r.Key, "entry", r.ID, "reason", r.Reason, "threat", r.Threat,
-		"decision", r.Decision, "actions", strings.Join(did, ", "), "ms", r.LatencyMS, "outcome", r.Outcome)
+		"decision", r.Decision, "actions", strings.Join(did, ", "), "ms", r.LatencyMS, "outcome", r.Outcome, "not_done", strings.Join(not, "; "))
 }
 
 // addFolders adds folders as units, named after their last element.
@@ -131,7 +144,10 @@ func (p *wired) watch(ctx context.Context, o WatchOptions, each func(ledger.Reco
 	if err != nil {
 		return err
 	}
-	if !named(c, "data") {
+	if !named(c, "data") && o.Quarantine != "" {
+		// What is put away must be found again: by the ledger.
+		_, _ = fmt.Fprintf(p.stderr, "The ledger is in %s; quarantine list and restore look there.\n", output.Escape(c.Data))
+	} else if !named(c, "data") {
 		dir, err := os.MkdirTemp("", "landwaiter-")
 		if err != nil {
 			return err

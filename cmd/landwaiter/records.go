@@ -11,10 +11,11 @@ import (
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
-// recordColumns show entries. CSV has the same columns as the table.
+// recordColumns show entries. CSV has verdict and reason apart.
 var recordColumns = []output.Column[ledger.Record]{
 	{Name: "TIME", Value: func(r ledger.Record) string { return stamp(r.Time) }},
-	{Name: "VERDICT", Value: verdict, Color: verdictColor},
+	{Name: "VERDICT", Value: verdict, Color: verdictColor, CSV: func(r ledger.Record) string { r.Reason = ""; return verdict(r) }},
+	{Name: "REASON", Value: func(r ledger.Record) string { return string(r.Reason) }, OnlyCSV: true},
 	{Name: "UNIT", Value: func(r ledger.Record) string { return r.Unit }},
 	{Name: "KEY", Value: func(r ledger.Record) string { return r.Key }},
 	{Name: "SIZE", Value: func(r ledger.Record) string { return size(r.Size) }},

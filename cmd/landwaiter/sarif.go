@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/object"
 )
 
 // The part of SARIF 2.1.0 that we write
@@ -97,7 +98,7 @@ func writeSarif(w io.Writer, version string, rows iter.Seq2[ledger.Record, error
 }
 
 func sarifOf(r ledger.Record) sarifResult {
-	out := sarifResult{RuleID: r.Verdict, Level: "error", Locations: []sarifLocation{{sarifPhysical{sarifArtifact{(&url.URL{Path: r.Key}).EscapedPath()}}}}}
+	out := sarifResult{RuleID: r.Verdict, Level: "error", Locations: []sarifLocation{{sarifPhysical{sarifArtifact{location(r)}}}}}
 	message := []string{verdict(r)}
 	for _, s := range []string{r.Threat, r.Error} {
 		if s != "" {
@@ -112,4 +113,20 @@ func sarifOf(r ledger.Record) sarifResult {
 		out.Fingerprints = map[string]string{"sha256/v1": r.SHA256}
 	}
 	return out
+}
+
+// location is the URI of what was scanned: file:///… for a local file, the
+// storage's own scheme for others, with each byte that a URI cannot hold
+// percent-encoded.
+func location(r ledger.Record) string {
+	key, err := object.ParseKey(r.Key)
+	if err != nil {
+		key = r.Key
+	}
+	at := &url.URL{Scheme: "file", Path: r.Unit}
+	if u, err := url.Parse(r.Unit); err == nil && strings.Contains(r.Unit, "://") {
+		at = &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	}
+	at.Path = strings.TrimSuffix(at.Path, "/") + "/" + key // not cleaned: .. may be part of a bucket's key
+	return at.String()
 }

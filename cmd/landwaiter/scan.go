@@ -45,7 +45,9 @@ func (c *scanCmd) Run(ctx context.Context, a *App) error {
 	} else {
 		err = output.List(p, recordColumns, counted)
 	}
-	a.say("%s", seen.String())
+	if err == nil || seen.any() {
+		a.say("%s", seen.String())
+	}
 	if c.DetailedExitcode {
 		return seen.exit(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/landwaiter/landwaiter/config"
 )
@@ -21,6 +22,9 @@ type ServeOptions struct {
 
 // Run runs the daemon until a signal ends it.
 func (c *serveCmd) Run(ctx context.Context, a *App) error {
+	if c.Quarantine != "" && len(c.Watch) == 0 {
+		return usage(errors.New("--quarantine is for the folders of --watch; configured units put away by their workflow: workflow: quarantine"))
+	}
 	var set []config.Override
 	if c.Listen != "" {
 		set = append(set, config.Override{Path: "server.listen", Value: c.Listen, Flag: "--listen"})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -32,8 +33,11 @@ type storageLister interface {
 var storageColumns = []output.Column[control.Storage]{
 	{Name: "UNIT", Value: func(s control.Storage) string { return s.Unit }},
 	{Name: "STATE", Value: func(s control.Storage) string { return s.State }, Color: func(s control.Storage) output.Color {
-		if s.State == "ok" {
+		switch s.State {
+		case "ok":
 			return output.Good
+		case "unknown":
+			return output.Unsure
 		}
 		return output.Bad
 	}},
@@ -95,7 +99,7 @@ func (c *storageCoverage) Run(ctx context.Context, a *App) error {
 				}
 			}
 			if all = one; len(one) == 0 {
-				return fault.New(fault.NotFound, "storage.coverage", c.Unit, nil)
+				return fault.New(fault.NotFound, "storage.coverage", c.Unit, errors.New("there is no such unit; storage list shows them"))
 			}
 		}
 		return output.List(a.printer(), coverageColumns, output.Of(all))

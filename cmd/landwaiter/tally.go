@@ -35,6 +35,9 @@ func (t *tally) String() string {
 	return s + fmt.Sprintf(", %d not scanned", t.notScanned)
 }
 
+// any reports whether anything was counted.
+func (t *tally) any() bool { return *t != tally{} }
+
 // exit is the exit code of --detailed-exitcode as an error. What went wrong on
 // the way is said too, but what was found decides the code.
 func (t *tally) exit(err error) error {

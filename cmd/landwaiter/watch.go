@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"github.com/landwaiter/landwaiter/config"
@@ -21,7 +20,7 @@ type watchCmd struct {
 // WatchOptions are what watch was told.
 type WatchOptions struct {
 	Config     config.Options
-	Data       string   // "" = a private temporary folder, gone at the end
+	Data       string   // "" = a private temporary folder, gone at the end, or with a quarantine ./landwaiter-data
 	Dirs       []string // absolute
 	Engine     string   // "" = the pool default of the configuration
 	Quarantine string   // absolute; "" = report only
@@ -37,38 +36,27 @@ func (c *watchCmd) Run(ctx context.Context, a *App) error {
 	if p.Format == output.JSON {
 		p.Format = output.Lines
 	}
+	rows := output.NewStream(p, recordColumns)
 	err := a.Program.Watch(ctx, WatchOptions{Config: a.options(), Data: a.flags.Data, Dirs: c.Dirs, Engine: c.Engine, Quarantine: c.Quarantine, Once: c.Once},
 		func(r ledger.Record) error {
 			mu.Lock()
 			defer mu.Unlock()
 			seen.add(r.Verdict)
 			switch p.Format {
-			case output.Lines, output.YAML, output.CSV:
-				return line(p, r)
+			case output.CSV:
+				return rows.Row(r)
+			case output.Lines, output.YAML:
+				return output.List(p, recordColumns, output.Of([]ledger.Record{r}))
 			default:
 				return output.One(p, r, told(p, r))
 			}
 		})
-	a.say("%s", seen.String())
+	if err == nil || seen.any() {
+		a.say("%s", seen.String())
+	}
 	if c.DetailedExitcode {
 		return seen.exit(err)
 	}
-	return err
-}
-
-// line prints r by itself. CSV comes without a head, as it never ends.
-func line(p output.Printer, r ledger.Record) error {
-	if p.Format != output.CSV {
-		return output.List(p, recordColumns, output.Of([]ledger.Record{r}))
-	}
-	w := p.W
-	var text strings.Builder
-	p.W = &text
-	if err := output.List(p, recordColumns, output.Of([]ledger.Record{r})); err != nil {
-		return err
-	}
-	_, row, _ := strings.Cut(text.String(), "\n")
-	_, err := w.Write([]byte(row))
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -33,6 +34,9 @@ type Column[T any] struct {
 	Name  string
 	Value func(T) string
 	Color func(T) Color // nil = none
+	// CSV is the value in CSV, where it is not Value: a program wants its parts.
+	CSV     func(T) string
+	OnlyCSV bool // a table has it in another column
 }
 
 // A Printer writes results to W.
@@ -57,22 +61,50 @@ func List[T any](p Printer, columns []Column[T], rows iter.Seq2[T, error]) error
 	case CSV:
 		sink = &csvList[T]{w: csv.NewWriter(p.W), columns: columns}
 	default:
-		sink = &table[T]{p: p, columns: columns}
+		sink = &table[T]{p: p, columns: slices.DeleteFunc(slices.Clone(columns), func(c Column[T]) bool { return c.OnlyCSV })}
 	}
 	var failed error
+	n := 0
 	for row, err := range rows {
 		if err != nil {
 			failed = err
 			break
 		}
+		n++
 		if err := sink.row(row); err != nil {
 			return err
 		}
+	}
+	if _, plain := sink.(*table[T]); plain && n == 0 && failed != nil {
+		return failed // no head above nothing
 	}
 	if err := sink.end(); err != nil {
 		return err
 	}
 	return failed
+}
+
+// A Stream writes rows one by one as CSV, with one head before the first, which
+// List does only for rows that end.
+type Stream[T any] struct {
+	to      Printer
+	columns []Column[T]
+	begun   bool
+}
+
+// NewStream returns a stream to p.
+func NewStream[T any](p Printer, columns []Column[T]) *Stream[T] {
+	return &Stream[T]{to: p, columns: columns}
+}
+
+// Row writes v at once.
+func (s *Stream[T]) Row(v T) error {
+	l := &csvList[T]{w: csv.NewWriter(s.to.W), columns: s.columns, begun: s.begun}
+	s.begun = true
+	if err := l.row(v); err != nil {
+		return err
+	}
+	return l.end()
 }
 
 // Of makes rows of a slice.
@@ -231,7 +263,11 @@ func (l *csvList[T]) row(v T) error {
 	}
 	record := make([]string, len(l.columns))
 	for i, c := range l.columns {
-		record[i] = neutral(Escape(c.Value(v)))
+		value := c.Value
+		if c.CSV != nil {
+			value = c.CSV
+		}
+		record[i] = neutral(Escape(value(v)))
 	}
 	return l.w.Write(record)
 }
