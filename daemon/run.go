@@ -188,8 +188,6 @@ func (d *Daemon) reloads(ctx context.Context, hup <-chan os.Signal) error {
 			_ = reloading() // informational
 			if err := d.Reload(ctx); err != nil {
 				d.log.Error("reload refused: everything stays as it was", "err", err)
-			} else {
-				d.log.Info("reloaded", "units", len(d.list()))
 			}
 			_ = notify("READY=1")
 		}

@@ -403,10 +403,19 @@ func (d *Daemon) Reload(ctx context.Context) error {
 		return err
 	}
 	c.Data = abs(c.Data)
-	if changed := restartOnly(d.o.Config, c); len(changed) > 0 {
+	changed := restartOnly(d.o.Config, c)
+	if len(changed) > 0 {
 		d.log.Warn("these changes need a restart", "sections", changed)
 	}
-	return d.apply(ctx, c)
+	if err := d.apply(ctx, c); err != nil {
+		return err
+	}
+	if len(changed) > 0 {
+		d.log.Warn("reloaded, except: "+strings.Join(changed, ", "), "units", len(d.list()))
+	} else {
+		d.log.Info("reloaded", "units", len(d.list()))
+	}
+	return nil
 }
 
 // restartOnly names the sections that differ and that a reload cannot change.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/landwaiter/landwaiter/config"
@@ -49,10 +51,7 @@ func (c *configValidate) Run(ctx context.Context, a *App) error {
 		return usage(errors.New("--secrets and --no-secrets exclude each other"))
 	}
 	o.Unresolved = true
-	cfg, err := config.Load(o)
-	if err == nil {
-		err = check(ctx, cfg)
-	}
+	cfg, err := loadChecked(ctx, o)
 	if err == nil && !c.NoSecrets {
 		missing := cfg.Resolve("")
 		if c.Secrets {
@@ -83,6 +82,36 @@ func (c *configValidate) Run(ctx context.Context, a *App) error {
 		return &exit{code: exitConfig} // the result said it
 	}
 	return err
+}
+
+// loadChecked loads a configuration and has all of it checked, also where Load
+// found mistakes already: they come together, one for each place, in the order
+// of the file, and unknown names before what is missing for want of them.
+func loadChecked(ctx context.Context, o config.Options) (*config.Config, error) {
+	cfg, err := config.Load(o)
+	var problems, more config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return nil, err
+	}
+	if err := check(ctx, cfg); errors.As(err, &more) {
+		problems = append(problems, more...)
+	} else if err != nil {
+		return nil, err
+	}
+	unknown := func(p config.Problem) int {
+		if strings.HasPrefix(p.Message, "unknown") {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(problems, func(a, b config.Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(unknown(a), unknown(b)), cmp.Compare(a.Column, b.Column))
+	})
+	problems = slices.CompactFunc(problems, func(a, b config.Problem) bool { return a.Line > 0 && a.Line == b.Line && a.Column == b.Column })
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return cfg, nil
 }
 
 // check has every part of a configuration looked at by the package that it is

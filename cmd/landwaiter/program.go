@@ -47,11 +47,8 @@ func (p *wired) logger(c *config.Config) *slog.Logger {
 
 func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 	load := func() (*config.Config, error) {
-		c, err := config.Load(o.Config)
+		c, err := loadChecked(ctx, o.Config)
 		if err != nil {
-			return nil, err
-		}
-		if err := check(ctx, c); err != nil {
 			return nil, err
 		}
 		return c, addFolders(c, o.Watch, o.Quarantine != "")
@@ -233,10 +230,7 @@ func (p *wired) dial(ctx context.Context, o config.Options) (backend, error) {
 func (p *wired) doctor(ctx context.Context, o config.Options) checks {
 	return func(yield func(control.Check, error) bool) {
 		o.Unresolved = true
-		c, err := config.Load(o)
-		if err == nil {
-			err = check(ctx, c)
-		}
+		c, err := loadChecked(ctx, o)
 		if err != nil {
 			yield(control.Check{}, err)
 			return
