@@ -3,6 +3,7 @@ package file_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -393,6 +394,32 @@ func TestNotRegular(t *testing.T) {
 	}
 	if got := names(t, outside); !slices.Equal(got, []string{"secret"}) {
 		t.Errorf("outside there is %v", got)
+	}
+}
+
+// What is put into a folder that is nobody else's is nobody else's.
+func TestPutMode(t *testing.T) {
+	for _, test := range []struct{ root, file, folder os.FileMode }{
+		{0o755, 0o644, 0o755}, {0o700, 0o600, 0o700}, {0o750, 0o644, 0o755},
+	} {
+		dir := t.TempDir() + "/root"
+		err := os.Mkdir(dir, 0o700)
+		if err = errors.Join(err, os.Chmod(dir, test.root)); err != nil {
+			t.Fatal(err)
+		}
+		d := open(t, connectors.Unit{Name: "u", URL: dir})
+		if _, err := d.Put(t.Context(), "sub/file", strings.NewReader("x"), connectors.PutOptions{Size: 1}); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]os.FileMode{"sub": test.folder, "sub/file": test.file} {
+			st, err := os.Stat(dir + "/" + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := st.Mode().Perm(); got != want {
+				t.Errorf("in a root with mode %v: %s has %v, want %v", test.root, path, got, want)
+			}
+		}
 	}
 }
 

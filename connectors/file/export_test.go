@@ -13,3 +13,9 @@ func (d *Driver) LimitWatches(n int) { d.maxPaths = n }
 
 // Clean removes temporary files as Open would do at that time.
 func (d *Driver) Clean(now time.Time) int { return d.clean(now) }
+
+// Multigrain reports whether each change after a look moves ctime.
+func (d *Driver) Multigrain() bool { return d.multi }
+
+// Coarse makes d behave as where changes within a tick share their time.
+func (d *Driver) Coarse() { d.multi = false }

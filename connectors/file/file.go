@@ -9,6 +9,11 @@
 // Every act is bound to the version token (inode, size, mtime, ctime) by a
 // lease, which proves that nobody has the file open for writing, and by moving
 // the file aside before it goes; see aside.go.
+//
+// What the token cannot tell nobody can: on tmpfs a write through a shared
+// mapping moves no time at all, so content that is exchanged that way after its
+// scan is noticed only with the next change of another kind. And whoever runs
+// as the same user as we do can do all that we can, the private folder included.
 package file
 
 import (
@@ -52,6 +57,7 @@ type Driver struct {
 	id        identity
 	readOnly  bool     // nothing is to be written
 	stepwise  bool     // no openat2: walk a component at a time
+	multi     bool     // each change after a look moves ctime
 	leaseless bool     // behave as where no lease can be had
 	maxPaths  int      // bytes of the names of watched folders
 	exclude   []string // folders' keys with '/', never part of the unit
@@ -169,6 +175,7 @@ func (d *Driver) open(u connectors.Unit) (err error) {
 		d.parts = append(d.parts, p+"/")
 	}
 	if !d.readOnly {
+		d.multi = d.multigrain(fd)
 		d.clean(time.Now())
 	}
 	return nil

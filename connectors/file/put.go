@@ -20,7 +20,8 @@ import (
 // Put writes the file under a temporary name in the private folder, makes it
 // durable, and gives it its name only if that is free, or, with IfVersion, once
 // exactly that version was moved aside. Missing folders are made. A new file
-// has mode 0644 less the umask; a replacement keeps mode and owner. Metadata
+// has mode 0666 less the umask, and no rights for group and others where they
+// have none to the unit's folder; a replacement keeps mode and owner. Metadata
 // and tags are extended attributes: where the file system has none, tags are
 // fault.Unsupported and metadata is left out, as the Info returned shows.
 func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connectors.PutOptions) (object.Info, error) {
@@ -128,8 +129,12 @@ func (d *Driver) write(ctx context.Context, op, key string, tmp int, r io.Reader
 	if err := unlink(tmp, opt.TempName); err != nil && !errors.Is(err, unix.ENOENT) { // of a run that crashed
 		return nil, wrap(op, short(key), err)
 	}
+	mode, err := d.mode(0o666)
+	if err != nil {
+		return nil, wrap(op, short(key), err)
+	}
 	fd, err := retry(func() (int, error) {
-		return unix.Openat(tmp, opt.TempName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		return unix.Openat(tmp, opt.TempName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 	})
 	if err != nil {
 		return nil, wrap(op, short(key), err)

@@ -36,10 +36,14 @@ func stat(op, key string, dir int, base string) (st unix.Stat_t, err error) {
 	return st, nil
 }
 
-// Stat describes the file, its metadata included where it may be read.
+// Stat describes the file, its metadata included where it may be read. What is
+// in a folder that is no longer the unit's is fault.NotFound too.
 func (d *Driver) Stat(ctx context.Context, ref object.Ref) (object.Info, error) {
 	const op = "file.Stat"
 	if err := ctx.Err(); err != nil {
+		return object.Info{}, err
+	}
+	if err := d.present(op); err != nil {
 		return object.Info{}, err
 	}
 	dir, base, err := d.parent(op, ref.Key)
@@ -90,7 +94,7 @@ func openRegular(op, key string, dir int, base string) (fd int, st unix.Stat_t, 
 	return fd, st, nil
 }
 
-// Open reads the file. The reader is a connectors.SettledReader.
+// Open reads the file, which must be in the unit's folder as for Stat. The reader is a connectors.SettledReader.
 func (d *Driver) Open(ctx context.Context, ref object.Ref, offset int64) (connectors.Reader, error) {
 	const op = "file.Open"
 	if err := ctx.Err(); err != nil {
@@ -98,6 +102,9 @@ func (d *Driver) Open(ctx context.Context, ref object.Ref, offset int64) (connec
 	}
 	if offset < 0 {
 		return nil, fault.New(fault.Invalid, op, short(ref.Key), errors.New("a negative offset"))
+	}
+	if err := d.present(op); err != nil {
+		return nil, err
 	}
 	dir, base, err := d.parent(op, ref.Key)
 	if err != nil {
@@ -211,7 +218,8 @@ func (d *Driver) window(key string) time.Duration {
 
 // Settled says whether nobody is writing to the file, by a lease that is given
 // up at once; where there is none, whether it stood still for the unit's
-// window. What did not change for the unit's SettleMax is settled even if
+// window. Where the next change might not show in the version, the last must be
+// two ticks old. What did not change for the unit's SettleMax is settled even if
 // somebody keeps it open.
 func (d *Driver) Settled(ctx context.Context, i object.Info) (time.Duration, error) {
 	if err := ctx.Err(); err != nil {
@@ -233,12 +241,14 @@ func (d *Driver) patience(key string, w leased, st *unix.Stat_t) time.Duration {
 	// ctime, not mtime: whoever owns the file can set mtime to any year.
 	age := max(0, time.Since(time.Unix(st.Ctim.Unix())))
 	switch {
-	case !regular(st) || w == leaseHeld || age >= d.settleMax:
+	case !regular(st) || age >= d.settleMax:
 		return 0
+	case w == leaseHeld:
+		return d.young(st, time.Now())
 	case w == leaseBusy:
 		return min(max(age, lastLook), d.settle)
 	}
-	return max(0, d.window(key)-age)
+	return max(0, d.window(key)-age, d.young(st, time.Now()))
 }
 
 // there reports whether something has that name. What cannot be looked at is.

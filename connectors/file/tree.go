@@ -90,19 +90,34 @@ func (d *Driver) parent(op, key string) (fd int, base string, err error) {
 	return fd, base, nil
 }
 
+// mode returns the mode for a new file or folder: all, but nothing for group
+// and others if they have no rights to the unit's folder.
+func (d *Driver) mode(all uint32) (mode uint32, err error) {
+	var st unix.Stat_t
+	cerr := d.conn.Control(func(root uintptr) { err = do(func() error { return unix.Fstat(int(root), &st) }) })
+	if err = errors.Join(cerr, err); err == nil && st.Mode&0o077 == 0 {
+		all &= 0o700
+	}
+	return all, err
+}
+
 // create is walk, but makes the folders that are missing, with mode 0755 less
-// the umask, and makes them durable.
+// the umask or as mode says, and makes them durable.
 func (d *Driver) create(folder string) (int, error) {
 	fd, err := d.walk(folder, unix.O_PATH)
 	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
+	}
+	mode, err := d.mode(0o755)
+	if err != nil {
+		return -1, err
 	}
 	fd, err = d.walk("", unix.O_PATH)
 	if err != nil {
 		return -1, err
 	}
 	for part := range strings.SplitSeq(strings.TrimSuffix(folder, "/"), "/") {
-		err := do(func() error { return unix.Mkdirat(fd, part, 0o755) })
+		err := do(func() error { return unix.Mkdirat(fd, part, mode) })
 		made := err == nil
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			_ = unix.Close(fd)

@@ -103,21 +103,25 @@ func (u *unsettled) due(now time.Time) *waiting {
 }
 
 // settled takes what a look found, and says whether the file is to be emitted;
-// if not it is due again later.
-func (u *unsettled) settled(f *waiting, kind leased, token string, window, most time.Duration, now time.Time) bool {
-	if kind == leaseHeld || now.Sub(f.since) >= most || len(u.byKey) > maxUnsettled {
+// if not it is due again later. young is how long a further change might not
+// show in the token.
+func (u *unsettled) settled(f *waiting, kind leased, token string, young, window, most time.Duration, now time.Time) bool {
+	if kind == leaseHeld && young <= 0 || now.Sub(f.since) >= most || len(u.byKey) > maxUnsettled {
 		return true
 	}
 	if token != f.token {
 		f.token, f.still = token, now
 	}
-	if f.leases = kind == leaseBusy; f.leases {
+	f.leases = kind == leaseBusy
+	switch {
+	case f.leases:
 		f.at = now.Add(u.pause(now.Sub(f.poked) / 4))
-	} else {
-		if now.Sub(f.still) >= window {
-			return true
-		}
-		f.at = f.still.Add(window)
+	case kind == leaseHeld:
+		f.at = now.Add(young)
+	case now.Sub(f.still) >= window && young <= 0:
+		return true
+	default:
+		f.at = later(f.still.Add(window), now.Add(young))
 	}
 	f.at = earlier(f.at, f.since.Add(most))
 	heap.Fix(&u.queue, f.index)

@@ -188,6 +188,13 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
 // periodic does what is due by the clock alone.
 func (w *watch) periodic(now time.Time) error {
 	if now.Sub(w.rooted) >= rootEvery {
@@ -355,7 +362,7 @@ func (w *watch) look(now time.Time) {
 			if _, known := w.folders[f.key+"/"]; !known && !w.partly(f.key+"/") {
 				w.todo = append(w.todo, todo{path: f.key + "/"})
 			}
-		case !regular(&st) || w.unsettled.settled(f, kind, token(&st), w.d.window(f.key), w.d.settleMax, now):
+		case !regular(&st) || w.unsettled.settled(f, kind, token(&st), w.d.young(&st, time.Now()), w.d.window(f.key), w.d.settleMax, now):
 			if w.unsettled.fresh(f.key, token(&st)) {
 				w.out = append(w.out, w.event(f.key, &st, now))
 			}
