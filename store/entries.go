@@ -63,6 +63,15 @@ func (db *DB) common(ctx context.Context, c *clause, f Filter) error {
 	return nil
 }
 
+// by names the index to use. SQLite has no statistics of a growing ledger, and
+// would take another; PostgreSQL has, and no way to be told.
+func (db *DB) by(index string) string {
+	if db.dollar {
+		return "entries e"
+	}
+	return "entries e INDEXED BY " + index
+}
+
 func (db *DB) finished(ctx context.Context, f Filter) (Page, error) {
 	// What an index answers, and what each row must be asked.
 	var by, rest clause
@@ -118,10 +127,7 @@ func (db *DB) finished(ctx context.Context, f Filter) (Page, error) {
 		by.and("finished "+before+"= ?", at)
 		by.and("(finished "+before+" ? OR id "+before+" ?)", at, id[:])
 	}
-	from := "entries e"
-	if !db.dollar {
-		from += " INDEXED BY " + index
-	}
+	from := db.by(index)
 	var page Page
 	last, bounded := int64(0), false
 	if len(rest.sql) > 0 {
@@ -191,8 +197,8 @@ func (db *DB) unfinished(ctx context.Context, f Filter) (Page, error) {
 	if err := db.common(ctx, &rest, f); err != nil {
 		return page, err
 	}
-	read := func(where string, args ...any) error {
-		return db.query(ctx, "SELECT "+entryColumns+" FROM entries e WHERE "+where, func(c cells) error {
+	read := func(index, where string, args ...any) error {
+		return db.query(ctx, "SELECT "+entryColumns+" FROM "+db.by(index)+" WHERE "+where, func(c cells) error {
 			e, err := db.entry(ctx, c)
 			page.Entries = append(page.Entries, e)
 			return err
@@ -200,7 +206,7 @@ func (db *DB) unfinished(ctx context.Context, f Filter) (Page, error) {
 	}
 	by := clause{sql: []string{"state = 0"}}
 	if f.After == "" {
-		if err := read(strings.Join(append([]string{"state = 1"}, rest.sql...), " AND ")+" ORDER BY id", rest.args...); err != nil {
+		if err := read("entries_acting", strings.Join(append([]string{"state = 1"}, rest.sql...), " AND ")+" ORDER BY id", rest.args...); err != nil {
 			return page, err
 		}
 	} else {
@@ -226,7 +232,7 @@ func (db *DB) unfinished(ctx context.Context, f Filter) (Page, error) {
 	}
 	var edge string
 	if f.Search != "" || f.Scan != (ledger.ID{}) {
-		err := db.query(ctx, "SELECT unit, ikey, scan, vkey FROM entries WHERE "+by.String()+order+"LIMIT 1 OFFSET "+strconv.Itoa(maxScanned), func(c cells) error {
+		err := db.query(ctx, "SELECT unit, ikey, scan, vkey FROM "+db.by("entries_pending")+" WHERE "+by.String()+order+"LIMIT 1 OFFSET "+strconv.Itoa(maxScanned), func(c cells) error {
 			edge = place(c)
 			by.and("(unit, ikey, scan, vkey) <= (?, ?, ?, ?)", c.i(0), c.b(1), c.i(2), c.b(3))
 			return nil
@@ -237,7 +243,7 @@ func (db *DB) unfinished(ctx context.Context, f Filter) (Page, error) {
 	}
 	limit, first := pageSize(f.Limit), len(page.Entries)
 	args := append(append([]any{}, by.args...), rest.args...)
-	if err := read(strings.Join(append(by.sql, rest.sql...), " AND ")+order+"LIMIT ?", append(args, limit)...); err != nil {
+	if err := read("entries_pending", strings.Join(append(by.sql, rest.sql...), " AND ")+order+"LIMIT ?", append(args, limit)...); err != nil {
 		return page, err
 	}
 	if int64(len(page.Entries)-first) == limit {

@@ -274,6 +274,27 @@ func BenchmarkPage(b *testing.B) {
 				}
 			})
 		}
+		if l.dir == "" {
+			return
+		}
+		l.intake(b, 2*n, 100_000, 100)
+		if err := l.db.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.Run("open", func(b *testing.B) { // with 100,000 entries that wait
+			for b.Loop() {
+				db, err := store.Open(ctx, store.Options{Dir: l.dir})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if due, err := db.Due(ctx); err != nil || len(due) == 0 {
+					b.Fatalf("due %v %v", due, err)
+				}
+				if err := db.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	})
 }
 
