@@ -27,6 +27,11 @@ func (w *world) examined() (checks []control.Check) {
 	return checks
 }
 
+// small are limits that make canaries small, and a clamd quick to prove itself.
+func small() servers.ClamdOptions {
+	return servers.ClamdOptions{Config: []string{"MaxFileSize 4M", "MaxScanSize 8M", "StreamMaxLength 4M", "MaxFiles 1000"}}
+}
+
 // TestBuiltinPool: a pool written down for the builtin engine calls clean what
 // the pool that nobody wrote down would.
 func TestBuiltinPool(t *testing.T) {
@@ -55,7 +60,7 @@ func TestBuiltinPool(t *testing.T) {
 // TestUndatedEngine has a clamd whose database has no date, with the age that
 // is the default, and with the same written down.
 func TestUndatedEngine(t *testing.T) {
-	socket, _ := servers.Clamd(t, servers.ClamdOptions{})
+	socket, _ := servers.Clamd(t, small())
 	for _, asked := range []bool{false, true} {
 		t.Run(fmt.Sprintf("asked=%v", asked), func(t *testing.T) {
 			w := newWorld(t)
@@ -102,7 +107,7 @@ func TestFailoverIsTold(t *testing.T) {
 	w := newWorld(t)
 	in := w.folder("in")
 	put(t, filepath.Join(in, "a"), []byte("x"))
-	socket, _ := servers.Clamd(t, servers.ClamdOptions{})
+	socket, _ := servers.Clamd(t, small())
 	for name, url := range map[string]string{"down": "clamd://" + filepath.Join(w.dir, "no.sock"), "up": "clamd://" + socket} {
 		w.configure("server: {listen: '127.0.0.1:0'}\npools:\n  - {name: default, failover: spare, instances: [{url: '" + url + "'}]}\n" +
 			"  - {name: spare, instances: [{url: 'builtin:'}]}\nunits:\n" + unit("in", in, ""))
