@@ -99,7 +99,7 @@ func frame(line, column int, shown string) string {
 }
 
 var (
-	secretKey   = regexp.MustCompile(`(?i)^(.*(?:key|secret|token|pass|dsn|cred)[a-z_-]*["']?\s*:\s+)(\S.*)$`)
+	secretKey   = regexp.MustCompile(`(?i)(?:key|secret|token|pass|dsn|cred|external_id|options)[a-z_-]*(?:["']\s*:\s*|\s*:\s+)`)
 	secretRef   = regexp.MustCompile(`^["']?(?:file|env|credential):`)
 	secretBlock = regexp.MustCompile(`[A-Za-z0-9+/=_]{32,}`)
 	portOnly    = regexp.MustCompile(`^[0-9]{1,5}$`)
@@ -109,9 +109,15 @@ var (
 // mask hides in an excerpt what is a secret by its key or by its look: errors
 // are logged.
 func mask(line string) string {
-	if m := secretKey.FindStringSubmatch(line); m != nil && !secretRef.MatchString(m[2]) {
-		return m[1] + hidden
+	for _, m := range secretKey.FindAllStringIndex(line, -1) {
+		if rest := line[m[1]:]; rest != "" && !secretRef.MatchString(rest) {
+			return maskURLs(line[:m[1]]) + hidden // and all that follows on the line
+		}
 	}
+	return maskURLs(line)
+}
+
+func maskURLs(line string) string {
 	var b strings.Builder
 	last := 0
 	for _, m := range secretURL.FindAllStringSubmatchIndex(line, -1) {
