@@ -95,7 +95,7 @@ func (in *Instance) walk(ctx context.Context, g guard, s Sample, l looks, rep Re
 		return in.notScanned(rep, f.Reason, f.Path), nil
 	case f.Encrypted > 0 && secret:
 		return in.notScanned(rep, Encrypted, f.Path), nil
-	case g.blind && (l != maybe || f.Entries > 0):
+	case g.blind && (l == archive || l == behind && f.Kind != "" || f.Entries > 0):
 		return in.notScanned(rep, Unsupported, f.Path), nil
 	case bounds.Size > 0 && f.Largest > bounds.Size: // the engine skips such a member
 		return in.notScanned(rep, TooLarge, f.Path), nil

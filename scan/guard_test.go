@@ -203,6 +203,7 @@ func TestSniff(t *testing.T) {
 	tar := make([]byte, 1024)
 	copy(tar, "name")
 	copy(tar[100:], "0000644\x00")
+	copy(tar[124:], "00000000000\x00")
 	copy(tar[148:], "        ")
 	var sum int
 	for _, c := range tar[:512] {
@@ -222,7 +223,13 @@ func TestSniff(t *testing.T) {
 		{"tar without a magic", tar, archive},
 		{"end of a zip at the end", append(bytes.Clone(text), end...), behind},
 		{"with a long comment", append(append(bytes.Clone(text), end...), make([]byte, 1<<16-1)...), behind},
-		{"too far from the end", append(append(bytes.Clone(text), end...), make([]byte, 1<<16)...), plain},
+		{"too far from the end", append(append(bytes.Clone(text), end...), make([]byte, 80<<10)...), plain},
+		{"with more behind than a comment holds", append(append(bytes.Clone(text), end...), make([]byte, 66_000)...), behind},
+		{"tar behind junk", append(bytes.Repeat([]byte("junk"), 128), tar...), archive},
+		{"tar behind a program", append(append([]byte("MZ"), make([]byte, 1<<19-2)...), tar...), archive},
+		{"tar between blocks", append(bytes.Repeat([]byte("junk"), 127), tar...), plain},
+		{"tar too far from the beginning", append(make([]byte, TarJunk), tar...), plain},
+		{"digits that are no tar", bytes.Repeat([]byte("00061440 "), 30_000), plain},
 		{"end of a zip alone", end, archive},
 		{"a program with a zip behind", append(append([]byte("MZ"), text...), end...), behind},
 		{"pdf", []byte("%PDF-1.7"), plain},

@@ -23,6 +23,7 @@ type watch struct {
 	is     looks
 	head   []byte
 	end    int64 // where the last "PK\5\6" was seen, -1 = nowhere
+	tar    bool  // a tar begins behind something else
 }
 
 // over returns s as the engine is to see it. sniff says whether archive will
@@ -85,7 +86,10 @@ func (w *watch) looks() looks {
 		return w.is
 	}
 	l := sniff(w.head)
-	if l != archive && w.end >= 0 && w.size-w.end <= maxEOCD {
+	switch {
+	case l == archive || w.tar:
+		return archive
+	case w.end >= 0 && w.size-w.end <= maxEOCD:
 		return behind
 	}
 	return l
@@ -100,6 +104,8 @@ type watched struct {
 	head  []byte
 	last  [3]byte // the bytes before the next read
 	end   int64
+	block []byte // the beginning of a block of a tar
+	tar   bool
 }
 
 func (r *watched) Read(p []byte) (int, error) {
@@ -114,7 +120,7 @@ func (r *watched) Read(p []byte) (int, error) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	if r.n >= r.w.read {
-		r.w.read, r.w.head, r.w.end = r.n, r.head, r.end
+		r.w.read, r.w.head, r.w.end, r.w.tar = r.n, r.head, r.end, r.tar
 	}
 	if err != nil && !errors.Is(err, io.EOF) && !fault.Canceled(err) {
 		r.w.err = err
@@ -126,6 +132,7 @@ func (r *watched) look(p []byte) {
 	if want := headLen - len(r.head); want > 0 {
 		r.head = append(r.head, p[:min(want, len(p))]...)
 	}
+	r.lookForTar(p)
 	var joint [6]byte // a signature may lie across two reads
 	n := copy(joint[:], r.last[:])
 	n += copy(joint[n:], p)
@@ -142,9 +149,30 @@ func (r *watched) look(p []byte) {
 	}
 }
 
+// lookForTar looks at the whole blocks among the first bytes.
+func (r *watched) lookForTar(p []byte) {
+	for at := r.n; !r.tar && len(p) > 0 && at < TarJunk; {
+		n := min(TarBlock-len(r.block), len(p))
+		block := p[:n]
+		if n < TarBlock {
+			r.block = append(r.block, block...)
+			block = r.block
+		}
+		if len(block) == TarBlock {
+			r.tar = at >= TarBlock && tarBehind(block)
+			r.block = r.block[:0]
+		}
+		at += int64(n)
+		p = p[n:]
+	}
+}
+
 const (
-	headLen = 0x9006         // up to the last mark of an ISO image
-	maxEOCD = 22 + 1<<16 - 1 // a zip's last record with the longest comment
+	headLen = 0x9006 // up to the last mark of an ISO image
+
+	// maxEOCD is how far from the end a zip's last record is looked for. With the
+	// longest comment it is 22 + 1<<16 - 1 bytes long; unzip looks further.
+	maxEOCD = 80 << 10
 )
 
 var eocd = []byte("PK\x05\x06")
@@ -163,7 +191,10 @@ func sniffFile(s Sample) looks {
 	if l == archive {
 		return l
 	}
-	if s.Size > headLen {
+	if is, err := tarInFile(s, buf); is || err != nil {
+		return archive
+	}
+	if s.Size > 0 {
 		tail := buf[:min(s.Size, maxEOCD)]
 		if n, err = s.File.ReadAt(tail, s.Size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
 			return archive
@@ -208,7 +239,7 @@ func sniff(head []byte) looks {
 			return archive
 		}
 	}
-	if isShort(head) || isOldTar(head) {
+	if isShort(head) || IsTar(head) {
 		return archive
 	}
 	for _, sig := range hosts {
@@ -244,25 +275,4 @@ func isShort(p []byte) bool {
 		return n > 0 && n <= 4096
 	}
 	return false
-}
-
-// isOldTar recognises a tar header without a magic by its checksum.
-func isOldTar(head []byte) bool {
-	if len(head) < 512 || head[0] == 0 {
-		return false
-	}
-	var want, sum int64
-	for _, c := range bytes.Trim(head[148:156], " \x00") {
-		if c < '0' || c > '7' {
-			return false
-		}
-		want = want<<3 | int64(c-'0')
-	}
-	for i, c := range head[:512] {
-		if i >= 148 && i < 156 {
-			c = ' ' // the checksum itself counts as blanks
-		}
-		sum += int64(c)
-	}
-	return want > 0 && want == sum
 }

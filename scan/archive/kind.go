@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+
+	"github.com/landwaiter/landwaiter/scan"
 )
 
 // A Kind is a container format, by the name of its usual extension. "" is
@@ -37,7 +39,7 @@ func (k Kind) Opens() bool {
 // to see. With fewer it may miss what lies beyond.
 const (
 	HeadSize = 0x9006
-	TailSize = 1<<16 - 1 + eocdSize
+	TailSize = 80 << 10 // a zip's end record with the longest comment needs 1<<16 + 21; unzip looks further
 )
 
 // Found is what a content's two ends claim it to be. Both count: what is a
@@ -46,16 +48,52 @@ type Found struct {
 	Head Kind
 	Tail Kind // zip, dmg, vhd
 
+	// Tar is where a tar begins behind something that is none, 0 = nowhere. Sniff
+	// leaves it alone, as it takes up to scan.TarJunk bytes to see; see scan.FindTar.
+	Tar int64
+
 	loose bool // something follows what Tail is
+	doubt bool // a zip only if members stand before the bytes that were seen
 }
 
 // Any reports whether there is anything to look into.
-func (f Found) Any() bool { return f.Head != Plain || f.Tail != Plain }
+func (f Found) Any() bool { return f.Head != Plain || f.Tail != Plain || f.Tar > 0 }
+
+// Opens reports whether Walk can look into any of it.
+func (f Found) Opens() bool { return f.Head.Opens() || f.Tail.Opens() || f.Tar > 0 }
+
+// MayBehind reports whether a tar is to be looked for behind what f begins
+// with. Tar readers would unpack the others instead.
+func (f Found) MayBehind() bool {
+	switch f.Head {
+	case Tar, Gzip, Bzip2, Xz:
+		return false
+	}
+	return true
+}
+
+// SeeTar looks for f.Tar in p, a piece of the content from off on, which must be
+// a multiple of scan.TarBlock, and so must be the length of all but the last.
+func (f *Found) SeeTar(p []byte, off int64) {
+	if f.Tar > 0 || !f.MayBehind() || off >= scan.TarJunk {
+		return
+	}
+	skip := 0
+	if off == 0 {
+		skip = scan.TarBlock
+	}
+	if i := scan.TarBehind(p[:min(int64(len(p)), scan.TarJunk-off)], skip); i >= 0 {
+		f.Tar = off + int64(i)
+	}
+}
 
 // Kind returns the kind to show for f.
 func (f Found) Kind() Kind {
-	if f.Head != Plain {
+	switch {
+	case f.Head != Plain:
 		return f.Head
+	case f.Tail == Plain && f.Tar > 0:
+		return Tar
 	}
 	return f.Tail
 }
@@ -64,8 +102,9 @@ func (f Found) Kind() Kind {
 // places with fixed values, so it is safe on hostile content anywhere. It
 // retains nothing.
 func Sniff(head, tail []byte) Found {
-	kind, loose := sniffTail(tail)
-	return Found{Head: sniffHead(head), Tail: kind, loose: loose}
+	f := sniffTail(tail)
+	f.Head = sniffHead(head)
+	return f
 }
 
 type magic struct {
@@ -138,7 +177,7 @@ func sniffHead(p []byte) Kind {
 		return Plain
 	}
 	switch {
-	case p[0] == 0x1f && p[1] == 0x8b && p[2] == 8 && p[3]&0xe0 == 0:
+	case p[0] == 0x1f && p[1] == 0x8b && p[2] == 8: // whatever the reserved flags: not all readers mind them
 		return Gzip
 	case p[0] == 0x1f && p[1] == 0x9d && p[2]&0x60 == 0 && p[2]&0x1f >= 9 && p[2]&0x1f <= 16:
 		return "compress"
@@ -153,7 +192,7 @@ func sniffHead(p []byte) Kind {
 		return "lha"
 	case p[0] == 0x5d && p[1] == 0 && p[2] == 0 && isLZMA(p):
 		return "lzma"
-	case isTar(p):
+	case scan.IsTar(p):
 		return Tar
 	}
 	return Plain
@@ -174,47 +213,27 @@ func isLZMA(p []byte) bool {
 	return p[13] == 0 && (size == 1<<64-1 || size < 1<<38)
 }
 
-// isTar checks the header's sum, which all tars have, and old ones alone.
-func isTar(p []byte) bool {
-	if len(p) < 512 {
-		return false
-	}
-	want, digits := int64(0), 0
-	for _, c := range p[148:156] {
-		switch {
-		case c >= '0' && c <= '7':
-			want, digits = want<<3|int64(c-'0'), digits+1
-		case c != ' ' && c != 0:
-			return false
-		}
-	}
-	if digits == 0 || p[0] == 0 && string(p[257:262]) != "ustar" {
-		return false
-	}
-	unsigned, signed := int64(8*' '), int64(8*' ')
-	for i, c := range p[:512] {
-		if i < 148 || i >= 156 {
-			unsigned, signed = unsigned+int64(c), signed+int64(int8(c))
-		}
-	}
-	return want == unsigned || want == signed
-}
-
-func sniffTail(p []byte) (k Kind, loose bool) {
+func sniffTail(p []byte) Found {
 	for i := range endRecords(p) {
-		if binary.LittleEndian.Uint16(p[i+10:]) > 0 { // without members it may be four bytes of any program
-			return Zip, i+eocdSize+int(binary.LittleEndian.Uint16(p[i+20:])) < len(p)
+		if le.Uint16(p[i+10:]) > 0 { // without members it may be four bytes of any program
+			return Found{Tail: Zip, loose: i+eocdSize+int(le.Uint16(p[i+20:])) < len(p)}
+		}
+	}
+	// Readers believe some of the end record's fields and not others, each its own.
+	if i := lastEnd(p); i >= 0 {
+		if seen := hasHeader(p[:i]); seen || len(p) >= TailSize {
+			return Found{Tail: Zip, loose: true, doubt: !seen}
 		}
 	}
 	if len(p) >= 512 {
 		switch t := p[len(p)-512:]; {
 		case string(t[:4]) == "koly":
-			return "dmg", false
+			return Found{Tail: "dmg"}
 		case string(t[:8]) == "conectix":
-			return "vhd", false
+			return Found{Tail: "vhd"}
 		}
 	}
-	return Plain, false
+	return Found{}
 }
 
 // IsProgram reports whether content that begins with head is one that may

@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/bzip2"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -129,6 +131,17 @@ func (w *walker) xz(r io.Reader, path string, depth int) error {
 }
 
 func (w *walker) tar(r io.Reader, path string, depth int) error {
+	err := w.tarFrom(&tarBlocks{r: r}, path, depth)
+	if w.stop != nil || isEnd(err) {
+		return err
+	}
+	// The reader stops at the end mark; what other tools read on is a member.
+	return cmp.Or(w.rest(bufio.NewReaderSize(r, 32<<10), path, depth), err)
+}
+
+// tarFrom walks the tar that r stands before, up to its end mark. Behind a bad
+// header it goes on with the next good one, as GNU tar does.
+func (w *walker) tarFrom(r *tarBlocks, path string, depth int) error {
 	tr := tar.NewReader(r)
 	var bad error
 	for {
@@ -137,7 +150,12 @@ func (w *walker) tar(r io.Reader, path string, depth int) error {
 			break
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
-			return err
+			bad = err
+			if isEnd(err) || !r.next(w, math.MaxInt64) {
+				return err
+			}
+			tr = tar.NewReader(r)
+			continue
 		}
 		name := join(path, []byte(h.Name))
 		if !w.enter(name) {
@@ -156,10 +174,6 @@ func (w *walker) tar(r io.Reader, path string, depth int) error {
 		if _, err := w.member(tr, name, depth); err != nil {
 			return err
 		}
-	}
-	// The reader stops at the end mark; what other tools read on is a member.
-	if err := w.rest(bufio.NewReaderSize(r, 32<<10), path, depth); err != nil {
-		return err
 	}
 	return bad
 }

@@ -78,9 +78,10 @@ func Walk(ctx context.Context, r io.ReaderAt, size int64, o Options) (scan.Facts
 	if err := readFullAt(root, tail, size-int64(len(tail))); err != nil {
 		return w.facts, w.result()
 	}
-	found := Sniff(head, tail)
+	src := source{r: io.NewSectionReader(root, 0, size), at: root, size: size}
+	found := w.settle(src, w.findTar(src, Sniff(head, tail)))
 	w.facts.Kind = string(found.Kind())
-	w.open(source{r: io.NewSectionReader(root, 0, size), at: root, size: size}, found, "", 1)
+	w.open(src, found, "", 1)
 	w.facts.Ratio = w.facts.Expanded / max(size, 1)
 	return w.facts, w.result()
 }
@@ -114,6 +115,10 @@ func (w *walker) open(src source, found Found, path string, depth int) {
 	}
 	if found.Head != Plain {
 		w.into(src, found.Head, path, depth)
+	}
+	if found.Tar > 0 && w.stop == nil {
+		src.r = io.NewSectionReader(src.at, found.Tar, src.size-found.Tar)
+		w.behind(src.r, found.Head, path, depth)
 	}
 	if found.Tail == Plain || found.Tail == found.Head || w.stop != nil || w.covered(found) {
 		return
@@ -246,7 +251,7 @@ func (w *walker) content(m *memberReader, path string, depth int) {
 			w.stop = cmp.Or(w.stop, err)
 			return
 		}
-		found := Sniff(head, tail)
+		found := w.settle(src, w.findTar(src, Sniff(head, tail)))
 		if IsProgram(head) && found.Tail == Plain {
 			found.Tail = w.embedded(src)
 		}
@@ -257,16 +262,41 @@ func (w *walker) content(m *memberReader, path string, depth int) {
 	m.tail = append(w.buffer()[:0], head[max(0, n-TailSize):]...)
 	defer func() { w.recycle(m.tail); m.tail = nil }()
 	found := Found{Head: sniffHead(head)}
-	w.open(source{r: io.MultiReader(bytes.NewReader(head), m)}, found, path, depth+1)
+	r := io.MultiReader(bytes.NewReader(head), m)
+	w.open(source{r: r}, found, path, depth+1)
+	if found.Head == Plain {
+		w.behind(r, Plain, path, depth+1)
+	} else if found.MayBehind() && scan.TarBehind(head, scan.TarBlock) > 0 && w.facts.Reason == "" {
+		w.note(scan.Unsupported, path)
+	}
 	w.drain(m)
-	found.Tail, found.loose = sniffTail(m.lastBytes())
-	if found.Tail != Plain && m.err == io.EOF && !w.covered(found) {
+	end := sniffTail(m.lastBytes())
+	end.Head = found.Head
+	if end.Tail != Plain && m.err == io.EOF && (!end.doubt || mayEnd(m.lastBytes(), m.n)) && !w.covered(end) {
 		w.note(scan.Unsupported, path)
 	}
 }
 
+// findTar completes what is found at src's ends.
+func (w *walker) findTar(src source, found Found) Found {
+	if !found.MayBehind() || w.stop != nil {
+		return found
+	}
+	buf := w.buffer()
+	defer w.recycle(buf)
+	at, err := scan.FindTar(src.at, src.size, buf)
+	if err != nil {
+		w.stop = cmp.Or(w.stop, err)
+	}
+	found.Tar = at
+	return found
+}
+
 func (w *walker) sniff(head, all []byte) Found {
 	found := Sniff(head, all[max(0, len(all)-TailSize):])
+	if at := scan.TarBehind(all[:min(len(all), scan.TarJunk)], scan.TarBlock); at > 0 && found.MayBehind() {
+		found.Tar = int64(at)
+	}
 	if found.Tail == Plain && IsProgram(head) {
 		found.Tail = Embedded(all)
 	}

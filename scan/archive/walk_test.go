@@ -59,7 +59,7 @@ func TestSniff(t *testing.T) {
 		{string(v7), Tar, ""},
 		{"\x1f\x9d\x90aaaaaaaaa", "compress", ""},
 		{"\x60\xea only two bytes of it", "", ""},
-		{"\x1f\x8b\x08\xff no such flags", "", ""},
+		{"\x1f\x8b\x08\xff reserved flags", Gzip, ""},
 		{"text" + string(archivetest.Zip("a", "b")), "", Zip},
 		{"text" + string(archivetest.Zip("a", "b")) + "trailing", "", Zip},
 		{"PK\x05\x06 somewhere in a text is no zip of its own", Zip, ""},
@@ -263,15 +263,15 @@ func TestZipTricks(t *testing.T) {
 		{"encrypted in one place", edit(func(z []byte, cd, _ int) []byte { z[cd+8] |= 1; return z }), scan.Unsupported, true},
 		{"unknown method", edit(func(z []byte, cd, _ int) []byte { z[8], z[cd+10] = 9, 9; return z }), scan.Unsupported, true},
 		{"wrong sum", edit(func(z []byte, cd, _ int) []byte { z[cd+second+16]++; return z }), scan.Unsupported, true},
-		{"count too low", edit(func(z []byte, _, i int) []byte { z[i+8], z[i+10] = 1, 1; return z }), scan.Unsupported, false},
-		{"count too high", edit(func(z []byte, _, i int) []byte { z[i+8], z[i+10] = 3, 3; return z }), scan.Unsupported, false},
-		{"several volumes", edit(func(z []byte, _, i int) []byte { z[i+4], z[i+8] = 1, 1; return z }), scan.Unsupported, false},
+		{"count too low", edit(func(z []byte, _, i int) []byte { z[i+8], z[i+10] = 1, 1; return z }), scan.Unsupported, true},
+		{"count too high", edit(func(z []byte, _, i int) []byte { z[i+8], z[i+10] = 3, 3; return z }), scan.Unsupported, true},
+		{"several volumes", edit(func(z []byte, _, i int) []byte { z[i+4], z[i+8] = 1, 1; return z }), scan.Unsupported, true},
 		{"an end in the comment", edit(func(z []byte, cd, i int) []byte {
 			end := slices.Clone(z[i:])
 			le.PutUint16(z[i+20:], uint16(len(end)))
 			return append(z, end...)
-		}), scan.Unsupported, false},
-		{"no end", edit(func(z []byte, _, i int) []byte { return z[:i] }), scan.Unsupported, false},
+		}), scan.Unsupported, true},
+		{"no end", edit(func(z []byte, _, i int) []byte { return z[:i] }), scan.Unsupported, true},
 		{"7z in zip", archivetest.StoredZip("a", sig7z+"......"), scan.Unsupported, false},
 		{"zip on the end of a long member in a tar", archivetest.Tar(tar.FormatPAX, "a",
 			strings.Repeat("no program. ", 100_000)+string(archivetest.Zip("a", string(archivetest.Text())))), scan.Unsupported, true},

@@ -95,6 +95,8 @@ func (w *walker) zip(src source, path string, depth int) error {
 	}
 	dir, odd, err := readDirectory(src.at, src.size)
 	if err != nil {
+		w.note(scan.Unsupported, path)
+		w.salvage(src, path, depth)
 		return err
 	}
 	if dir.entries > uint64(w.lim.Entries-w.facts.Entries) {
@@ -102,6 +104,8 @@ func (w *walker) zip(src source, path string, depth int) error {
 	}
 	extents, err := w.layout(src.at, dir)
 	if err != nil {
+		w.note(scan.Unsupported, path)
+		w.salvage(src, path, depth)
 		return err
 	}
 	if overlap(extents) {
@@ -323,25 +327,12 @@ func (w *walker) gaps(src source, d directory, extents []extent) error {
 }
 
 func (w *walker) gap(r io.ReaderAt, from, to int64) error {
-	buf := w.buffer()
-	defer w.recycle(buf)
-	for off := from; off < to; off += int64(len(buf) - localLen) {
-		p := buf[:min(int64(len(buf)), to-off)]
-		if err := readFullAt(r, p, off); err != nil {
-			return err
-		}
-		for i := 0; ; i += 4 {
-			k := bytes.Index(p[i:], []byte("PK\x03\x04"))
-			if k < 0 {
-				break
-			}
-			if i += k; isLocal(p[i:]) {
-				return errDamaged
-			}
-		}
-		if to-off <= int64(len(buf)) {
-			break
-		}
+	hidden := false
+	if err := w.search(r, from, to, sigLocal, func(int64) bool { hidden = true; return false }); err != nil {
+		return err
+	}
+	if hidden {
+		return errDamaged
 	}
 	return nil
 }

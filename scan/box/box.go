@@ -194,8 +194,15 @@ func (p *Pool) Walk(ctx context.Context, s scan.Sample, l scan.Limits) (scan.Fac
 		if _, err := f.ReadAt(tail, s.Size-int64(len(tail))); err != nil && err != io.EOF {
 			return scan.Facts{}, fault.New(fault.Other, "box.Walk", s.Name, err)
 		}
-		if !archive.Sniff(head, tail).Any() && !archive.IsProgram(head) {
-			return scan.Facts{}, nil
+		found := archive.Sniff(head, tail)
+		if !found.Any() && !archive.IsProgram(head) {
+			at, err := scan.FindTar(f, s.Size, tail)
+			if err != nil {
+				return scan.Facts{}, fault.New(fault.Other, "box.Walk", s.Name, err)
+			}
+			if at == 0 {
+				return scan.Facts{}, nil
+			}
 		}
 	}
 	res, err := p.Inspect(ctx, f, s.Size, l, Ask{})

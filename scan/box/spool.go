@@ -95,6 +95,7 @@ func (p *Pool) fetch(ctx context.Context, s scan.Sample, whole bool) (sp *Spool,
 				}
 			}
 		}
+		found.SeeTar(p1, total)
 		if total += int64(n); total > s.Size {
 			return sp, found, errors.New("longer than its size")
 		}

@@ -179,7 +179,7 @@ func (e *Engine) Scan(ctx context.Context, s scan.Sample) (scan.Report, error) {
 	switch {
 	case !found.Any():
 		return finish(scan.Clean, "")
-	case e.opts.Box == nil || !found.Head.Opens() && !found.Tail.Opens():
+	case e.opts.Box == nil || !found.Opens():
 		return finish(scan.NotScanned, scan.Unsupported)
 	}
 	return e.inside(ctx, s, l, aside, &rep, finish)
@@ -206,6 +206,7 @@ func (e *Engine) stream(ctx context.Context, s scan.Sample, ws *workspace) (foun
 				}
 			}
 		}
+		found.SeeTar(p, total)
 		total += int64(n)
 		_, _ = ws.look.Write(p)
 		if aside != nil {
