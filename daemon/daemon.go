@@ -204,11 +204,20 @@ func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Stora
 	return connectors.NewStorage(u, driver, o), nil
 }
 
+// remoteWorkers is how many small objects are in work at once where some of the
+// units are reached over a network.
+const remoteWorkers = 64
+
 func (d *Daemon) bounds(c *config.Config) pipeline.Bounds {
 	b := c.Bounds
 	// A worker waits while an engine works: as many as the instances take at once,
 	// so that no engine idles for want of a worker.
 	workers := min(max(b.Workers, d.pools.inFlight()), 256)
+	for _, u := range c.Units {
+		if scheme := all.Scheme(u.URL); scheme != "" && scheme != "file" {
+			workers = max(workers, remoteWorkers) // they wait for the vendor most of the time
+		}
+	}
 	return pipeline.Bounds{Workers: workers, LargeWorkers: b.LargeWorkers, LargeSize: int64(b.LargeSize), BytesInWork: int64(b.BytesInWork),
 		Backlog: int64(b.Backlog), PushBacklog: int64(b.PushBacklog), Attempts: b.Attempts, AttemptsFor: b.AttemptsFor, ScanTimeout: b.ScanTimeout}
 }
