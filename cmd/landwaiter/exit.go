@@ -113,6 +113,15 @@ func plainly(err error) string {
 	if e := new(exit); errors.As(err, &e) && e.err != nil {
 		err = e.err
 	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var was, lines []string
+		for _, err := range joined.Unwrap() {
+			was, lines = append(was, err.Error()), append(lines, plainly(err))
+		}
+		if strings.Join(was, "\n") == err.Error() { // joined, not told in other words
+			return strings.Join(lines, "\n")
+		}
+	}
 	f, ok := err.(*fault.Error)
 	if !ok || f.Kind == fault.Internal {
 		return err.Error()

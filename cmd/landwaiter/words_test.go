@@ -23,6 +23,7 @@ func TestErrorsInPlainWords(t *testing.T) {
 		want string
 	}{
 		{fault.New(fault.NotFound, "store.OpenReadOnly", "/d/ledger.db", fs.ErrNotExist), "there is no ledger yet (/d/ledger.db): start landwaiter serve"},
+		{errors.Join(fault.New(fault.NotFound, "store.OpenReadOnly", "/d/ledger.db", fs.ErrNotExist), nil), "there is no ledger yet (/d/ledger.db): start"},
 		{fault.New(fault.Exists, "daemon.Listen", "127.0.0.1:8480", errors.New("bind")), "127.0.0.1:8480 is taken already: choose"},
 		{fault.New(fault.NotFound, "control.Quarantine", "ID", errors.New("nothing in quarantine has this id")), "ID: nothing in quarantine has this id"},
 		{fault.New(fault.Exists, "file.Put", "hello.txt", nil), "hello.txt: exists"},
