@@ -131,7 +131,15 @@ func newDB(o Options) *DB {
 func (db *DB) alone() bool { return db.pg == nil }
 
 func (db *DB) openLite(ctx context.Context, path string) error {
-	wr, err := sql.Open("sqlite", liteDSN(path, false)+"&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(4000)")
+	// SQLite gives its log the mode of the file.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fault.New(fault.Denied, "store.Open", path, err)
+	}
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return fault.New(fault.Denied, "store.Open", path, err)
+	}
+	wr, err := sql.Open("sqlite", liteDSN(path, false)+"&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)")
 	if err != nil {
 		return liteError("open", err)
 	}
@@ -149,9 +157,6 @@ func (db *DB) openLite(ctx context.Context, path string) error {
 	db.in.shut = wr.Close
 	db.work = db.in
 	go db.in.loop()
-	if err := os.Chmod(path, 0o600); err != nil {
-		return fault.New(fault.Denied, "store.Open", path, err)
-	}
 	return db.takeAll(ctx)
 }
 

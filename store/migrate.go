@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -60,6 +61,17 @@ func (db *DB) migrate(ctx context.Context, to *sql.DB, d dialect) error {
 		return d.kind("migrate", err)
 	}
 	return nil
+}
+
+// migratePG is migrate where another node may do the same at this moment: the
+// very first table is made before there is anything to lock.
+func (db *DB) migratePG(ctx context.Context) (err error) {
+	for range retries {
+		if err = db.migrate(ctx, db.read, dialectPG); !errors.Is(err, errConflict) {
+			break
+		}
+	}
+	return err
 }
 
 func newerSchema(have, want int64) error {

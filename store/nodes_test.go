@@ -62,6 +62,7 @@ func (n *node) slots() (mine int) {
 
 func TestNodes(t *testing.T) {
 	server := servers.Postgres(t)
+	t.Run("start", func(t *testing.T) { testStartTogether(t, database(t, server, "")) })
 	t.Run("spread", func(t *testing.T) { testSpread(t, database(t, server, "")) })
 	t.Run("pause", func(t *testing.T) { testPause(t, database(t, server, "")) })
 	t.Run("exclusion", func(t *testing.T) { testExclusion(t, database(t, server, "")) })
@@ -73,6 +74,35 @@ func TestNodes(t *testing.T) {
 			dsn := database(t, server, how)
 			testKeys(t, func(t testing.TB) *store.DB { return openAt(t, store.Options{DSN: dsn, Lease: lease}) })
 		})
+	}
+}
+
+// Nodes may start at one moment, on a database that has no table yet.
+func testStartTogether(t *testing.T, dsn string) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			db, err := store.Open(ctx, store.Options{DSN: dsn})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	// A tool that never beats takes no share of the slots.
+	tool, err := store.Open(ctx, store.Options{DSN: dsn, Lease: lease})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tool.Close()
+	n := newNode(t, dsn)
+	wait(t, "all slots", func() bool { return n.slots() == 256 })
+	if _, err := tool.Repair(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

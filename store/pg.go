@@ -255,7 +255,7 @@ func (db *DB) openPG(ctx context.Context, o Options) error {
 	db.read.SetMaxOpenConns(6)
 	db.read.SetMaxIdleConns(3)
 	n := newPGNode(db, cfg, o.Lease)
-	if err = db.migrate(ctx, db.read, dialectPG); err == nil {
+	if err = db.migratePG(ctx); err == nil {
 		err = n.register(ctx)
 	}
 	if err != nil {

@@ -34,24 +34,25 @@ func newPGNode(db *DB, cfg *pgx.ConnConfig, lease time.Duration) *pgNode {
 	return &pgNode{db: db, cfg: cfg, lease: lease, poke: make(chan struct{}, 1)}
 }
 
-// register makes the node known, with the smallest number that is free.
+// register makes the node known, with the smallest number that is free. It is
+// not alive, and so has no share of the slots, before its first heartbeat.
 func (n *pgNode) register(ctx context.Context) error {
 	c, err := openPGConn(ctx, n.cfg, false)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	return n.insert(ctx, c)
+	return n.insert(ctx, c, 0)
 }
 
-func (n *pgNode) insert(ctx context.Context, c *pgConn) error {
+func (n *pgNode) insert(ctx context.Context, c *pgConn, lease time.Duration) error {
 	for range retries {
 		err := c.query(ctx, `INSERT INTO nodes (id, number, name, started, until)
 			SELECT ?, (SELECT min(g) FROM generate_series(0, 10000) g WHERE NOT EXISTS (SELECT 1 FROM nodes x WHERE x.number = g)), ?, `+clockSQL+`, `+clockSQL+` + ?
 			ON CONFLICT (id) DO UPDATE SET until = excluded.until RETURNING number`, func(c cells) error {
 			n.number = c.i(0)
 			return nil
-		}, n.db.node[:], []byte(n.db.name), n.lease.Microseconds())
+		}, n.db.node[:], []byte(n.db.name), lease.Microseconds())
 		if !errors.Is(err, errConflict) {
 			return err
 		}
@@ -107,7 +108,7 @@ func (n *pgNode) once(ctx context.Context, c *pgConn) error {
 	defer cancel()
 	renewed, err := c.exec(ctx, "UPDATE nodes SET until = "+clockSQL+" + ? WHERE id = ?", n.lease.Microseconds(), n.db.node[:])
 	if err == nil && renewed == 0 { // silent for so long that the others forgot us
-		err = n.insert(ctx, c)
+		err = n.insert(ctx, c, n.lease)
 	}
 	if err != nil {
 		return err
@@ -239,6 +240,7 @@ func (n *pgNode) claim(ctx context.Context, c *pgConn, rows [slots]slotRow, k in
 		return err
 	}
 	gained := map[int64]int64{}
+	var list []int64
 	err := c.query(ctx, `UPDATE slots s SET node = ?, epoch = s.epoch + 1 WHERE s.slot = ANY(?)
 		AND (s.node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes x WHERE x.id = s.node AND x.until > `+clockSQL+`))
 		AND EXISTS (SELECT 1 FROM nodes x WHERE x.id = ? AND x.until > `+clockSQL+`) RETURNING s.slot, s.epoch`, func(c cells) error {
@@ -246,7 +248,6 @@ func (n *pgNode) claim(ctx context.Context, c *pgConn, rows [slots]slotRow, k in
 		return nil
 	}, n.db.node[:], want, n.db.node[:])
 	if err == nil && len(gained) > 0 {
-		list := make([]int64, 0, len(gained))
 		for s := range gained {
 			list = append(list, s)
 		}
@@ -270,7 +271,7 @@ func (n *pgNode) claim(ctx context.Context, c *pgConn, rows [slots]slotRow, k in
 		return nil
 	}
 	n.db.log.Info("ledger: slots gained", "slots", len(gained), "node", n.db.name)
-	return n.db.lookDue(ctx)
+	return n.db.lookDue(ctx, list)
 }
 
 // listen hears from the other nodes what to look at again.
@@ -298,7 +299,7 @@ func (n *pgNode) hear(ctx context.Context) error {
 	}
 	// What was said while nobody listened.
 	n.db.names.forget()
-	if err := n.db.lookDue(ctx); err != nil {
+	if err := n.db.lookDue(ctx, n.db.slots.all()); err != nil {
 		return err
 	}
 	for {

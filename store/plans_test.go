@@ -18,7 +18,7 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	texts := map[string]string{"top": liteTop, "pick": litePick,
+	texts := map[string]string{"top": liteTop, "pick": litePick, "lines": liteLines,
 		"running": "SELECT e.id FROM entries e WHERE e.state < 2 AND e.running = 1",
 		"history": "SELECT e.id FROM entries e WHERE e.unit = ? AND e.ikey = ? AND e.state > 0 ORDER BY e.id DESC LIMIT ?",
 		"page":    "SELECT ikey FROM inventory WHERE unit = ? AND ikey > ? ORDER BY ikey LIMIT ?",

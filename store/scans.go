@@ -50,6 +50,7 @@ func (db *DB) scanNumber(ctx context.Context, n int64) (*scanRow, error) {
 }
 
 func (db *DB) loadScan(ctx context.Context, where string, arg any) (s *scanRow, err error) {
+	gen := db.names.generation()
 	err = db.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE "+where, func(c cells) error {
 		s = readScan(c)
 		return nil
@@ -60,8 +61,8 @@ func (db *DB) loadScan(ctx context.Context, where string, arg any) (s *scanRow, 
 	if s == nil {
 		return nil, fault.New(fault.NotFound, "store", "scan", nil)
 	}
-	keep(&db.names.mu, &db.names.scans, s.n, s)
-	keep(&db.names.mu, &db.names.byID, s.id, s)
+	keep(&db.names, gen, &db.names.scans, s.n, s)
+	keep(&db.names, gen, &db.names.byID, s.id, s)
 	return s, nil
 }
 
@@ -92,12 +93,13 @@ func (db *DB) workflowHash(ctx context.Context, n int64) (ledger.Hash, error) {
 		return h, nil
 	}
 	var h ledger.Hash
+	gen := db.names.generation()
 	err := db.query(ctx, "SELECT hash FROM workflows WHERE n = ?", func(c cells) error {
 		h = toHash(c.b(0))
 		return nil
 	}, n)
 	if err == nil {
-		keep(&db.names.mu, &db.names.workflows, n, h)
+		keep(&db.names, gen, &db.names.workflows, n, h)
 	}
 	return h, err
 }

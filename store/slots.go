@@ -105,7 +105,7 @@ func (db *DB) takeAll(ctx context.Context) error {
 	}
 	db.slots.always = true
 	db.slots.mu.Unlock()
-	return db.lookDue(ctx)
+	return db.lookDue(ctx, nil)
 }
 
 // blame is the column of crashedEntry that says whether the death counts.
@@ -157,34 +157,48 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 	return nil
 }
 
-// lookDue notes from when on each line of our slots may have work, after they
-// became ours.
-func (db *DB) lookDue(ctx context.Context) error {
-	units, err := db.Units(ctx)
-	if err != nil {
-		return err
-	}
-	return db.do(ctx, func(ctx context.Context, c conn) error {
-		own, err := db.owned(ctx, c)
-		if err != nil {
-			return err
+const (
+	liteLines = "SELECT unit, lane FROM entries WHERE state < 2 AND running = 0 AND (unit, lane) > (?, ?) ORDER BY unit, lane LIMIT 1"
+
+	// From one line of a slot to the next, without reading what is in them.
+	pgLines = `WITH RECURSIVE r AS (
+		SELECT s.slot, f.unit, f.lane FROM unnest(?::bigint[]) s(slot) CROSS JOIN LATERAL
+			(SELECT unit, lane FROM entries WHERE slot = s.slot AND state < 2 ORDER BY unit, lane LIMIT 1) f
+		UNION ALL
+		SELECT r.slot, f.unit, f.lane FROM r CROSS JOIN LATERAL
+			(SELECT unit, lane FROM entries WHERE slot = r.slot AND state < 2 AND (unit, lane) > (r.unit, r.lane) ORDER BY unit, lane LIMIT 1) f)
+		SELECT DISTINCT unit, lane FROM r`
+)
+
+// lookDue notes which lines of the slots given have work, after they became
+// ours. The exact time is for PickUp to find.
+func (db *DB) lookDue(ctx context.Context, slots []int64) error {
+	var found []line
+	err := db.do(ctx, func(ctx context.Context, c conn) error {
+		found = nil
+		add := func(c cells) error {
+			found = append(found, line{c.i(0), ledger.Lane(c.i(1))})
+			return nil
 		}
-		t := &turn{db: db, c: c, own: own}
-		for _, u := range units {
-			for lane := ledger.Small; lane <= ledger.Alone; lane++ {
-				// The exact time is for PickUp to find: here it is enough that there is something.
-				tops, err := t.tops(ctx, line{u.ID, lane}, 1<<62)
-				if err != nil {
-					return err
-				}
-				if len(tops) > 0 {
-					db.ready.bring(line{u.ID, lane}, db.now())
-				}
+		if !db.alone() {
+			return c.query(ctx, pgLines, add, slots)
+		}
+		for n, last := -1, (line{-1, 0}); n < len(found); {
+			n = len(found)
+			if err := c.query(ctx, liteLines, add, last.unit, int64(last.lane)); err != nil {
+				return err
+			}
+			if len(found) > n {
+				last = found[n]
 			}
 		}
-		db.ready.signal()
 		return nil
 	})
+	for _, l := range found {
+		db.ready.bring(l, db.now())
+	}
+	db.ready.signal()
+	return err
 }
 
 // reconcile gives back what the database has as in work and this process does

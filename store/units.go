@@ -24,6 +24,7 @@ type names struct {
 	scans     map[int64]*scanRow
 	byID      map[ledger.ID]*scanRow
 	workflows map[int64]ledger.Hash
+	gen       uint64 // how often it was forgotten: what was read before is not kept after
 }
 
 type unitRow struct {
@@ -38,6 +39,13 @@ func (n *names) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.units, n.byName, n.scans, n.byID = nil, nil, nil, nil
+	n.gen++
+}
+
+func (n *names) generation() uint64 {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.gen
 }
 
 func cached[K comparable, V any](mu *sync.RWMutex, m *map[K]V, k K) (V, bool) {
@@ -47,9 +55,12 @@ func cached[K comparable, V any](mu *sync.RWMutex, m *map[K]V, k K) (V, bool) {
 	return v, ok
 }
 
-func keep[K comparable, V any](mu *sync.RWMutex, m *map[K]V, k K, v V) {
-	mu.Lock()
-	defer mu.Unlock()
+func keep[K comparable, V any](n *names, gen uint64, m *map[K]V, k K, v V) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.gen != gen {
+		return
+	}
 	if *m == nil {
 		*m = map[K]V{}
 	}
@@ -85,6 +96,7 @@ func (db *DB) unitNamed(ctx context.Context, name string) (*unitRow, error) {
 }
 
 func (db *DB) loadUnit(ctx context.Context, where string, arg any) (u *unitRow, err error) {
+	gen := db.names.generation()
 	err = db.query(ctx, "SELECT "+unitColumns+" FROM units WHERE "+where, func(c cells) (err error) {
 		u, err = readUnit(c)
 		return err
@@ -95,8 +107,8 @@ func (db *DB) loadUnit(ctx context.Context, where string, arg any) (u *unitRow, 
 	if u == nil {
 		return nil, fault.New(fault.NotFound, "store", "unit", nil)
 	}
-	keep(&db.names.mu, &db.names.units, u.id, u)
-	keep(&db.names.mu, &db.names.byName, u.name, u)
+	keep(&db.names, gen, &db.names.units, u.id, u)
+	keep(&db.names, gen, &db.names.byName, u.name, u)
 	return u, nil
 }
 
