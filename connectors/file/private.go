@@ -82,12 +82,12 @@ func (d *Driver) strangers() error {
 	if d.readOnly {
 		return nil // none is needed
 	}
-	var there []error
+	var there []string
 	cerr := d.conn.Control(func(root uintptr) {
 		for _, name := range names {
 			s := &stranger{name: name}
 			if lstat(int(root), name, &s.st) == nil && !mine(&s.st) {
-				there = append(there, s)
+				there = append(there, s.Error())
 			}
 		}
 	})
@@ -98,7 +98,7 @@ func (d *Driver) strangers() error {
 	if len(there) == len(names) {
 		what = "nothing can be removed or written: somebody took every name of the private folder"
 	}
-	return fault.New(fault.Unavailable, "file.Degraded", d.path, fmt.Errorf("%s: %w (%s)", what, errors.Join(there...), trusted))
+	return fault.New(fault.Unavailable, "file.Degraded", d.path, fmt.Errorf("%s: %s (%s)", what, strings.Join(there, "; "), trusted))
 }
 
 // private opens a folder of the first private folder that is ours, and makes
@@ -109,12 +109,12 @@ func (d *Driver) private(op, name string) (int, error) {
 		return -1, wrap(op, d.path, err)
 	}
 	defer unix.Close(top)
-	var inTheWay []error
+	var inTheWay []string
 	for _, n := range names {
 		at, err := d.enter(top, n)
 		var s *stranger
 		if errors.As(err, &s) {
-			inTheWay = append(inTheWay, s)
+			inTheWay = append(inTheWay, s.Error())
 			continue
 		}
 		if err != nil {
@@ -123,7 +123,7 @@ func (d *Driver) private(op, name string) (int, error) {
 		defer unix.Close(at)
 		return d.inner(op, at, n, name)
 	}
-	return -1, fault.New(fault.Unavailable, op, d.path, fmt.Errorf("no private folder is to be had: %w (%s)", errors.Join(inTheWay...), trusted))
+	return -1, fault.New(fault.Unavailable, op, d.path, fmt.Errorf("no private folder is to be had: %s (%s)", strings.Join(inTheWay, "; "), trusted))
 }
 
 // enter opens the private folder of that name, and makes it where it is
