@@ -128,7 +128,11 @@ func (w *walker) salvage(src source, path string, depth int) {
 	}); err != nil {
 		return
 	}
-	for _, at := range places {
+	for i, at := range places {
+		next := src.size
+		if i+1 < len(places) {
+			next = places[i+1]
+		}
 		var h [localLen]byte
 		if err := readFullAt(src.at, h[:], at); err != nil {
 			return
@@ -143,15 +147,24 @@ func (w *walker) salvage(src source, path string, depth int) {
 		}
 		data := at + localLen + int64(le.Uint16(h[26:])) + int64(le.Uint16(h[28:]))
 		if data < src.size && le.Uint16(h[6:])&(flagEncrypted|flagStrong) == 0 {
-			w.salvageMember(src, h[:], data, member, depth)
+			w.salvageMember(src, h[:], data, next, member, depth)
 		}
 	}
 }
 
-func (w *walker) salvageMember(src source, h []byte, data int64, path string, depth int) {
+// salvageMember takes the member whose data begin at data to the visitor. next
+// is where the next local header stands.
+func (w *walker) salvageMember(src source, h []byte, data, next int64, path string, depth int) {
 	e := zipEntry{method: le.Uint16(h[8:]), flags: le.Uint16(h[6:]) | 2, packed: int64(le.Uint32(h[18:]))} // 2: LZMA ends itself
-	if e.packed == 0 || e.packed > src.size-data {
-		e.packed = src.size - data // unknown; most methods know where they end
+	switch {
+	case e.packed > 0 && e.packed <= src.size-data:
+	case e.method > 0:
+		e.packed = src.size - data // packed content knows where it ends
+	default:
+		e.packed = max(0, next-data)
+	}
+	if e.packed == 0 {
+		return
 	}
 	e.size = e.packed
 	body, release, err := w.unpack(w.tools.section(src.at, data, e.packed), e)
