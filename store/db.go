@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,6 +55,8 @@ type DB struct {
 	ready  *ready
 
 	names names
+
+	skew atomic.Int64 // how far the database's clock is ahead of ours, in microseconds
 
 	closing sync.Once
 	closed  error
@@ -126,6 +129,20 @@ func newDB(o Options) *DB {
 	}
 	return db
 }
+
+// clock is the time that entries are due by, in microseconds: the database's,
+// where several nodes with clocks of their own share it.
+func (db *DB) clock() int64 { return micros(db.now()) + db.skew.Load() }
+
+// local turns a time of the ledger into one of ours, and remote the other way.
+func (db *DB) local(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return fromMicros(at - db.skew.Load())
+}
+
+func (db *DB) remote(at time.Time) int64 { return micros(at) + db.skew.Load() }
 
 // alone reports whether no other node can write to the ledger.
 func (db *DB) alone() bool { return db.pg == nil }

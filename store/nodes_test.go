@@ -25,9 +25,12 @@ type node struct {
 	stop func() // the heartbeat ends, as if the process were paused
 }
 
-func newNode(t testing.TB, dsn string) *node {
+func newNode(t testing.TB, dsn string) *node { return newNodeAt(t, dsn, 0) }
+
+// newNodeAt is a node whose clock is wrong by ahead.
+func newNodeAt(t testing.TB, dsn string, ahead time.Duration) *node {
 	t.Helper()
-	db, err := store.Open(ctx, store.Options{DSN: dsn, Lease: lease})
+	db, err := store.Open(ctx, store.Options{DSN: dsn, Lease: lease, Now: func() time.Time { return time.Now().Add(ahead) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +66,7 @@ func (n *node) slots() (mine int) {
 func TestNodes(t *testing.T) {
 	server := servers.Postgres(t)
 	t.Run("start", func(t *testing.T) { testStartTogether(t, database(t, server, "")) })
+	t.Run("skew", func(t *testing.T) { testSkew(t, database(t, server, "")) })
 	t.Run("spread", func(t *testing.T) { testSpread(t, database(t, server, "")) })
 	t.Run("pause", func(t *testing.T) { testPause(t, database(t, server, "")) })
 	t.Run("exclusion", func(t *testing.T) { testExclusion(t, database(t, server, "")) })
@@ -104,6 +108,46 @@ func testStartTogether(t *testing.T, dsn string) {
 	if _, err := tool.Repair(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// Clocks that differ delay nothing: what one node takes in is due for the other
+// at once, and a back-off is as long as was asked for.
+func testSkew(t *testing.T, dsn string) {
+	fast := newNodeAt(t, dsn, 10*time.Minute)
+	wait(t, "all slots", func() bool { return fast.slots() == 256 })
+	*fast.bench = *newBench(t, fast.db)
+	slow := newNodeAt(t, dsn, -10*time.Minute)
+	slow.unit, slow.scan = fast.unit, fast.scan
+	wait(t, "halves", func() bool { return slow.slots() == 128 })
+	for _, from := range []*node{fast, slow} {
+		var batch []ledger.Arrival
+		for i := range 50 {
+			batch = append(batch, from.look(fmt.Sprintf("%p %d", from, i), "v"))
+		}
+		from.intake(batch...)
+	}
+	got := 0
+	wait(t, "all entries", func() bool {
+		for _, n := range []*node{fast, slow} {
+			now := time.Now().Add(map[*node]time.Duration{fast: 10 * time.Minute, slow: -10 * time.Minute}[n])
+			for _, e := range n.pick(100) {
+				got++
+				if err := n.db.GiveBack(ctx, &e, now.Add(time.Hour), true); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return got >= 100
+	})
+	if got != 100 {
+		t.Errorf("%d pick-ups of 100 entries that back off", got)
+	}
+	wait(t, "a due time in an hour", func() bool {
+		fast.pick(1)
+		due := must(fast.db.Due(ctx))(t)
+		in := due[fast.unit][ledger.Small].Sub(time.Now().Add(10 * time.Minute))
+		return in > 59*time.Minute && in < 61*time.Minute
+	})
 }
 
 // Slots spread over the living, and a node that leaves or joins moves few.

@@ -42,6 +42,9 @@ func (n *pgNode) register(ctx context.Context) error {
 		return err
 	}
 	defer c.close()
+	if err := n.compare(ctx, c); err != nil {
+		return err
+	}
 	return n.insert(ctx, c, 0)
 }
 
@@ -94,6 +97,15 @@ func (n *pgNode) beat(ctx context.Context) error {
 	}
 }
 
+// compare measures how far the database's clock is ahead of ours.
+func (n *pgNode) compare(ctx context.Context, c *pgConn) error {
+	start := micros(n.db.now())
+	return c.query(ctx, "SELECT "+clockSQL, func(c cells) error {
+		n.db.skew.Store(c.i(0) - (start+micros(n.db.now()))/2)
+		return nil
+	})
+}
+
 type slotRow struct {
 	mine, free bool
 	epoch      int64
@@ -106,6 +118,9 @@ func (n *pgNode) once(ctx context.Context, c *pgConn) error {
 	var alive int64
 	ctx, cancel := context.WithTimeout(ctx, n.lease)
 	defer cancel()
+	if err := n.compare(ctx, c); err != nil {
+		return err
+	}
 	renewed, err := c.exec(ctx, "UPDATE nodes SET until = "+clockSQL+" + ? WHERE id = ?", n.lease.Microseconds(), n.db.node[:])
 	if err == nil && renewed == 0 { // silent for so long that the others forgot us
 		err = n.insert(ctx, c, n.lease)

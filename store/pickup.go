@@ -119,7 +119,7 @@ func (t *turn) pick(ctx context.Context, p *pickOp) error {
 		}
 	}
 	t.after = append(t.after, func() {
-		t.db.ready.settle(p.line, gen, fromMicros(next))
+		t.db.ready.settle(p.line, gen, t.db.local(next))
 		for i := range p.out {
 			e := &p.out[i]
 			t.db.busy.add(&job{id: e.ID, ref: keyRef{e.Unit, e.Key}, slot: e.Slot})

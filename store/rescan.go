@@ -168,7 +168,7 @@ func (db *DB) Cancel(ctx context.Context, id ledger.ID) (n int64, err error) {
 	}
 	err = db.do(ctx, func(ctx context.Context, c conn) error {
 		n, err = c.exec(ctx, "UPDATE entries SET cancel = 1, due = CASE WHEN running = 0 AND parked = 0 THEN ? ELSE due END WHERE unit = ? AND scan = ? AND state = 0",
-			micros(db.now()), sc.unit, sc.n)
+			db.clock(), sc.unit, sc.n)
 		return err
 	})
 	if err == nil {

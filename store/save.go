@@ -66,7 +66,7 @@ func (db *DB) Step(ctx context.Context, e *ledger.Entry, own []ledger.Own, relea
 // e.Finished is zero it is set to now.
 func (db *DB) Finish(ctx context.Context, e *ledger.Entry, end ledger.End) error {
 	if e.Finished.IsZero() {
-		e.Finished = fromMicros(micros(db.now()))
+		e.Finished = fromMicros(db.clock())
 	}
 	if err := db.save(ctx, &saveOp{verb: finish, end: end}, e); err != nil {
 		return err
@@ -82,7 +82,7 @@ func (db *DB) FinishAll(ctx context.Context, entries []*ledger.Entry, ends []led
 	ops := make([]*op, len(entries))
 	for i, e := range entries {
 		if e.Finished.IsZero() {
-			e.Finished = fromMicros(micros(db.now()))
+			e.Finished = fromMicros(db.clock())
 		}
 		o := &saveOp{verb: finish, end: ends[i]}
 		var repeat bool
@@ -203,7 +203,7 @@ func (t *turn) saveRow(o *saveOp) []any {
 	case begin:
 		state = int64(ledger.Acting)
 	case give:
-		running, due = 0, micros(o.due)
+		running, due = 0, t.db.remote(o.due)
 		if !o.attempt {
 			attempts--
 		}
@@ -251,7 +251,7 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 		}
 		switch o.verb {
 		case give:
-			due := micros(o.due)
+			due := t.db.remote(o.due)
 			if o.attempt {
 				due = min(due, t.now) // events may have made it due at once
 			}

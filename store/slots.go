@@ -126,7 +126,7 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 	if mine != nil {
 		where, args = " AND e.slot = ANY(?)", append(args, mine)
 	}
-	now := db.now()
+	now := db.clock()
 	var rows [][]any
 	var keys []keyRef
 	err := c.query(ctx, "SELECT e.id, e.story, e.unit, e.ikey, e.tail, e.lane FROM entries e WHERE e.state < 2 AND e.running = 1"+where, func(c cells) error {
@@ -136,10 +136,10 @@ func (db *DB) died(ctx context.Context, c conn, mine []int64) error {
 				return damaged(e.ID, "story", err)
 			}
 		}
-		e.Tell(fromMicros(micros(now)), "crash", "the process died while this entry was in work")
+		e.Tell(fromMicros(now), "crash", "the process died while this entry was in work")
 		story, err := encodeList(e.Story)
 		keys = append(keys, keyRef{c.i(2), wholeKey(c.b(3), nullable(c, 4))})
-		rows = append(rows, []any{e.ID[:], micros(now), int64(ledger.Alone), story, flag(ledger.Lane(c.i(5)) == ledger.Alone)})
+		rows = append(rows, []any{e.ID[:], now, int64(ledger.Alone), story, flag(ledger.Lane(c.i(5)) == ledger.Alone)})
 		return err
 	}, args...)
 	if err != nil {
@@ -222,7 +222,7 @@ func (db *DB) reconcile(ctx context.Context, c conn) error {
 	}, args...)
 	for _, id := range lost {
 		if err == nil {
-			_, err = c.exec(ctx, "UPDATE entries SET running = 0, due = ?, attempts = attempts - 1 WHERE id = ? AND state < 2 AND running = 1", micros(db.now()), id[:])
+			_, err = c.exec(ctx, "UPDATE entries SET running = 0, due = ?, attempts = attempts - 1 WHERE id = ? AND state < 2 AND running = 1", db.clock(), id[:])
 		}
 	}
 	if err == nil {

@@ -227,7 +227,7 @@ func (w *writer) turn(ctx context.Context, batch []*op) error {
 		}
 		return w.commitTx(ctx)
 	}
-	t := &turn{db: w.db, w: w, c: w.c, shard: w.shard, now: micros(w.db.now()),
+	t := &turn{db: w.db, w: w, c: w.c, shard: w.shard, now: w.db.clock(),
 		hints: map[line]int64{}, foreign: map[int64]bool{}, freed: map[ledger.ID]bool{}}
 	if err := t.run(ctx, batch); err != nil {
 		w.c.rollback()
@@ -240,7 +240,7 @@ func (w *writer) turn(ctx context.Context, batch []*op) error {
 		f()
 	}
 	for l, at := range t.hints {
-		w.db.ready.bring(l, fromMicros(at))
+		w.db.ready.bring(l, w.db.local(at))
 	}
 	if len(t.hints) > 0 {
 		w.db.ready.signal()
