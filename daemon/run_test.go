@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,14 +228,14 @@ func TestOnce(t *testing.T) {
 		put(t, filepath.Join(in, fmt.Sprint(i)), []byte("x"))
 	}
 	w.configure("server: {listen: 'off'}\nunits:\n" + unit("in", in, ""))
-	n := 0
-	d, err := Open(t.Context(), Options{Config: w.config(), Once: true, Finished: func(*ledger.Entry) { n++ }})
+	var n atomic.Int64
+	d, err := Open(t.Context(), Options{Config: w.config(), Once: true, Finished: func(*ledger.Entry) { n.Add(1) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := d.Run(ctx); err != nil || n != 20 {
-		t.Errorf("%d finished, %v", n, err)
+	if err := d.Run(ctx); err != nil || n.Load() != 20 {
+		t.Errorf("%d finished, %v", n.Load(), err)
 	}
 }

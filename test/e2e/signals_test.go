@@ -192,17 +192,17 @@ func TestReloadBySignal(t *testing.T) {
 	}
 	write(t, conf, []byte("log: {format: json}\nunits:\n  - {name: a, url: 'file://"+a+"'}\n"))
 	p := serve(t, filepath.Join(dir, "data"), "--config", conf)
-	write(t, conf, []byte("units:\n  - {name: a, url: 'file://"+a+"'}\n  - {name: b, url: 'file://"+b+"', wrokflow: x}\n"))
+	write(t, conf, []byte("log: {format: json}\nunits:\n  - {name: a, url: 'file://"+a+"'}\n  - {name: b, url: 'file://"+b+"', wrokflow: x}\n"))
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, func() error {
-		if !strings.Contains(p.err.String(), conf+":3:") {
+		if !strings.Contains(p.err.String(), conf+":4:") {
 			return fmt.Errorf("no line and column in the log")
 		}
 		return nil
 	})
-	write(t, conf, []byte("units:\n  - {name: a, url: 'file://"+a+"'}\n  - {name: b, url: 'file://"+b+"'}\n"))
+	write(t, conf, []byte("log: {format: json}\nunits:\n  - {name: a, url: 'file://"+a+"'}\n  - {name: b, url: 'file://"+b+"'}\n"))
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
