@@ -23,10 +23,10 @@ func TestTwoNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	conf := filepath.Join(dir, "landwaiter.yaml")
-	write(t, conf, []byte("store: {dsn: 'env:TEST_DSN'}\nunits:\n  - {name: inbox, url: 'file://"+inbox+"', workflow: quarantine, sweep: 2s}\n"))
+	write(t, conf, []byte("store: {dsn: 'env:TEST_DSN'}\n"))
 	t.Setenv("TEST_DSN", dsn)
 	node := func(name string) *process {
-		return serve(t, filepath.Join(dir, name), "--config", conf, "--quarantine", quarantine)
+		return serve(t, filepath.Join(dir, name), "--config", conf, "--watch", inbox, "--quarantine", quarantine)
 	}
 	const n = 1000
 	written, caught := 0, 0
