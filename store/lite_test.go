@@ -42,6 +42,21 @@ func TestSecondOpenIsRefused(t *testing.T) {
 	}
 }
 
+// What the ledger holds is for its owner alone.
+func TestFilesArePrivate(t *testing.T) {
+	dir := t.TempDir()
+	newBench(t, openAt(t, store.Options{Dir: dir}))
+	for _, name := range []string{"ledger.db", "ledger.db-wal", "ledger.db-shm", "lock"} {
+		fi, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", name, fi.Mode())
+		}
+	}
+}
+
 func TestOpenReadOnlyWithoutLedger(t *testing.T) {
 	if _, err := store.OpenReadOnly(ctx, store.Options{Dir: t.TempDir()}); !fault.Is(err, fault.NotFound) {
 		t.Fatalf("got %v, want NotFound", err)
