@@ -77,7 +77,7 @@ func TestExitCodes(t *testing.T) {
 		{5, "", append(with, "dlq", "replay", ledger.NewID().String())},
 		{6, "another landwaiter", append(with, "serve", "--listen", "off")},
 		{6, "--to", append(with, "quarantine", "restore", items[0].ID)},
-		{6, "in use", []string{"serve", "--data", path("y"), "--listen", l.Addr().String()}},
+		{6, "taken already", []string{"serve", "--data", path("y"), "--listen", l.Addr().String()}},
 		{7, "1 of 2", append(with, "quarantine", "restore", "--dry-run", items[0].ID, ledger.NewID().String())},
 		{8, "", []string{"scan", fmt.Sprintf("s3://b?endpoint=http://127.0.0.1:%d&anonymous=true", servers.FreePort(t)), "--timeout", "50s"}},
 		{9, "", []string{"scan", path("clean"), "--engine", "clamd://" + path("no.sock"), "--timeout", "1s"}},
