@@ -117,8 +117,11 @@ func (p *Pipeline) start(ctx context.Context, e *ledger.Entry) {
 	select {
 	case p.burst.slots <- struct{}{}:
 	case <-ctx.Done():
+		p.leave(job{e: e})
+		return
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // both were so, and chance took the slot
+		<-p.burst.slots
 		p.leave(job{e: e})
 		return
 	}

@@ -208,7 +208,7 @@ func TestReloadBySignal(t *testing.T) {
 	}
 	write(t, filepath.Join(b, "f"), []byte("x"))
 	eventually(t, 10*time.Second, func() error {
-		if !strings.Contains(p.err.String(), `"msg":"reloaded"`) {
+		if !strings.Contains(p.err.String(), `"msg":"reloaded`) {
 			return fmt.Errorf("not reloaded")
 		}
 		return nil
