@@ -1,6 +1,10 @@
 package servers
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // An S3 is a running server that speaks the S3 protocol.
@@ -47,8 +52,27 @@ func MinIO(t testing.TB) S3 {
 		"--address", loopback(port), "--console-address", loopback(FreePort(t)), filepath.Join(home, "data"))
 	cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+srv.AccessKey, "MINIO_ROOT_PASSWORD="+srv.SecretKey,
 		"MINIO_REGION="+srv.Region, "MINIO_BROWSER=off", "MINIO_UPDATE=off", "HOME="+home)
-	start(t, cmd, answersHTTP(srv.Endpoint+"/minio/health/ready"))
+	ready := answersHTTP(srv.Endpoint + "/minio/health/ready")
+	start(t, cmd, func(ctx context.Context) error {
+		if err := ready(ctx); err != nil {
+			return err
+		}
+		return knowsUsers(ctx, srv)
+	})
 	return srv
+}
+
+// knowsUsers asks with a key that nobody has: MinIO says that it is ready a
+// moment before it can tell users apart, and answers 503 until then.
+func knowsUsers(ctx context.Context, srv S3) error {
+	stranger := s3.New(s3.Options{BaseEndpoint: &srv.Endpoint, Region: srv.Region, UsePathStyle: true, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("nobody", "nothing-at-all", "")})
+	_, err := stranger.ListBuckets(ctx, &s3.ListBucketsInput{})
+	answer := new(smithyhttp.ResponseError)
+	if errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusForbidden {
+		return nil
+	}
+	return fmt.Errorf("a stranger's key: %w", err)
 }
 
 func newS3(port int) S3 {
