@@ -105,7 +105,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.pipe = pipeline.New(pipeline.Options{
-		Ledger: d.db, Storages: d.set, Pools: d.pools.scanners(), Quarantine: control.QuarantineUnit, Log: o.Log,
+		Ledger: d.db, Storages: d.set, Pools: d.pools.scanners(), Quarantine: control.QuarantineUnit, Log: o.Log, Shared: c.Store.DSN.IsSet(),
 		Executor: &remediation.Executor{Storage: d.storage, Vault: d.vault, Sanitizer: d.pools, Timeout: c.Bounds.StepTimeout},
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept,
 	})

@@ -112,7 +112,7 @@ func (p *Pipeline) prepare(ctx context.Context, st *connectors.Storage, u *unit,
 			rd.Close()
 		}
 	}()
-	if (hint != info.Version || u.Versions == "all" || u.receives.Load()) && !e.Force && e.ScanType == ledger.RealTime {
+	if (hint != info.Version || u.Versions == "all" || u.receives.Load() || p.o.Shared) && !e.Force && e.ScanType == ledger.RealTime {
 		// The hint was of another version, or of none, so that intake could not drop
 		// it; or it was of one that we wrote ourselves, and overtook the record of
 		// that. Perhaps what is there now is known already.

@@ -97,6 +97,9 @@ type Options struct {
 	Finished func(*ledger.Entry)
 	// Swept is called when a sweep of a unit ended.
 	Swept func(unit string, s SweepStats, err error)
+	// Shared: other nodes write to the ledger too, so that an event's intake may
+	// pass the end of the entry that makes it known.
+	Shared bool
 	// Full says whether the disk under the ledger is too full for more events.
 	Full func() bool
 }
