@@ -86,7 +86,9 @@ type Emit func(ctx context.Context, events []object.Event, next string) error
 // method each. Those that change an object do so only while ref.Version is
 // what it names, and return fault.Changed if it is not.
 
-// A Watcher delivers events until ctx ends, from cursor on ("" = from now). If
+// A Watcher delivers events until ctx ends, from cursor on. "" is from when the
+// driver was opened, or its last Watch ended: a sweep that began since then may
+// have passed before the watch stood. If
 // events were lost it emits one for the key "" with Cause "overflow" and Key
 // set to the prefix whose tree must be swept ("" = the whole unit), and Op Look.
 type Watcher interface {

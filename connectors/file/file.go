@@ -64,7 +64,8 @@ type Driver struct {
 	parts     []string // folders' keys with '/' that are watched; nil = all
 	settle    time.Duration
 	settleMax time.Duration
-	unwatched atomic.Pointer[degraded] // by the watch, for Degraded
+	unwatched atomic.Pointer[degraded]  // by the watch, for Degraded
+	blind     atomic.Pointer[time.Time] // since when nobody watched
 }
 
 // identity tells a file from every other that exists at the same time.
@@ -98,6 +99,8 @@ func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
 	if d.settleMax <= 0 {
 		d.settleMax = defaultSettleMax
 	}
+	now := time.Now()
+	d.blind.Store(&now)
 	if err := d.open(u); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}

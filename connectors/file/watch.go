@@ -32,8 +32,8 @@ const (
 
 // Watch delivers what happens in the folder and below: a Look when a file is
 // fully written or its metadata moved, a Delete when a name goes. It has no
-// cursor: what happened while nobody watched is for the sweep, and so is what
-// the kernel dropped, which an event with the cause "overflow" names. Folders
+// cursor: it begins with what changed since Open or the last Watch, and what
+// happened before is for the sweep. So is what the kernel dropped, which an event with the cause "overflow" names. Folders
 // that cannot be watched (fs.inotify.max_user_watches) are named the same way
 // every minute, and Degraded tells why. fault.NotFound: the unit's folder is
 // gone, or another is in its place.
@@ -47,8 +47,10 @@ func (d *Driver) Watch(ctx context.Context, _ string, emit connectors.Emit) erro
 		return fault.New(fault.Unavailable, op, d.path, fmt.Errorf("%w (see fs.inotify.max_user_instances)", err))
 	}
 	w := &watch{d: d, fs: fs, emit: emit, folders: map[string]watched{}, long: map[string]longPath{},
-		unwatched: map[string]error{}, unsettled: newUnsettled(), todo: []todo{{path: "", since: time.Now()}}}
+		unwatched: map[string]error{}, unsettled: newUnsettled(), todo: []todo{{path: "", since: *d.blind.Load()}}}
 	err = w.run(ctx)
+	now := time.Now()
+	d.blind.Store(&now)
 	w.forget("")
 	d.unwatched.Store(nil)
 	if cerr := fs.Close(); err == nil && cerr != nil {

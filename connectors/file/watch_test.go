@@ -2,6 +2,7 @@ package file_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,10 +41,16 @@ func watching(t *testing.T, u connectors.Unit) (*file.Driver, *connectortest.Col
 	return d, c, stop
 }
 
+// ready waits until the watch tells of a file. It writes seldom enough for the
+// file to settle in between, also where clocks are coarse.
 func ready(t *testing.T, dir string, c *connectortest.Collector) {
 	t.Helper()
+	var written time.Time
 	until(t, "the watch is on", func() bool {
-		write(t, dir+"/.ready", []byte(time.Now().String()))
+		if now := time.Now(); now.Sub(written) > 200*time.Millisecond {
+			write(t, dir+"/.ready", []byte(now.String()))
+			written = now
+		}
 		return c.Saw(".ready", object.Look)
 	})
 }
@@ -59,6 +66,30 @@ func count(c *connectortest.Collector, key string, op object.Op) (n int) {
 
 func overflowed(c *connectortest.Collector, prefix string) bool {
 	return slices.ContainsFunc(c.Events(), func(e object.Event) bool { return e.Cause == "overflow" && e.Key == prefix })
+}
+
+// A sweep may pass between Open and the moment that the watch stands, or after
+// a watch ended. What is written behind its back is told all the same.
+func TestWrittenBeforeTheWatch(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/old", nil)
+	pause := func() { time.Sleep(3 * 10 * time.Millisecond) } // past the coarsest clock that stamps files
+	pause()
+	d := open(t, connectors.Unit{Name: "u", URL: dir})
+	write(t, dir+"/sub/first", nil)
+	pause()
+	c, stop := connectortest.Watching(t, d, "")
+	until(t, "what was written before the watch", func() bool { return c.Saw("sub/first", object.Look) })
+	if c.Saw("old", object.Look) {
+		t.Error("what was there before Open is told: that is for the sweep")
+	}
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	write(t, dir+"/second", nil)
+	pause()
+	c, _ = connectortest.Watching(t, d, "")
+	until(t, "what was written between two watches", func() bool { return c.Saw("second", object.Look) })
 }
 
 // A file is told when its writer closes it: never before, and soon after.
