@@ -70,7 +70,7 @@ func (o *intakeOp) halve(w *writer) error {
 		case !refused(err):
 			last = err
 		case len(list) == 1:
-			bad, last = append(bad, object.FormatKey(list[0].Key)), err
+			bad, last = append(bad, object.FormatKey(list[0].Key[:min(len(list[0].Key), 200)])), err
 		default:
 			part(list[:len(list)/2])
 			part(list[len(list)/2:])

@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/landwaiter/landwaiter/fault"
@@ -28,6 +29,8 @@ const callTimeout = 70 * time.Second
 const (
 	pgTop = `SELECT e.priority, min(e.due) FROM unnest(?::bigint[]) s(slot) CROSS JOIN LATERAL (SELECT priority, due FROM entries
 		WHERE slot = s.slot AND ` + waitingSQL + ` AND priority < ? ORDER BY priority DESC, due LIMIT 1) e GROUP BY e.priority`
+	pgHeads = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + behindSQL + " ELSE false END, e.started > 0 OR e.story FROM unnest(?::bigint[]) s(slot) CROSS JOIN LATERAL (SELECT " +
+		briefColumns + ", e.story IS NOT NULL AS story FROM entries e WHERE slot = s.slot AND " + waitingSQL + " ORDER BY priority DESC, due LIMIT ?) e ORDER BY e.priority DESC, e.due LIMIT ?"
 	pgPick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + behindSQL + " ELSE false END, e.started > 0 OR e.story IS NOT NULL FROM unnest(?::bigint[]) s(slot) CROSS JOIN LATERAL (SELECT * FROM entries WHERE slot = s.slot AND " +
 		waitingSQL + " AND priority = ? AND due <= ? ORDER BY due LIMIT ?) e ORDER BY e.due LIMIT ?"
 )
@@ -50,7 +53,11 @@ func pgConfig(dsn string) (*pgx.ConnConfig, error) {
 type pgConn struct {
 	c      *pgx.Conn
 	shared bool // transactions share the assignment lock
-	texts  map[*set]string
+	sets   map[*set]pgSet
+
+	buf    []byte // of encode, kept for their memory
+	params [][]byte
+	ends   []int
 }
 
 // openPGConn connects for writing. Sets are looked up by index whatever the
@@ -62,7 +69,7 @@ func openPGConn(ctx context.Context, cfg *pgx.ConnConfig, shared bool) (*pgConn,
 	if err != nil {
 		return nil, pgError("connect", err)
 	}
-	p := &pgConn{c: c, shared: shared, texts: map[*set]string{}}
+	p := &pgConn{c: c, shared: shared, sets: map[*set]pgSet{}}
 	err = p.simple(ctx, `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
 		SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`)
 	if err != nil {
@@ -112,35 +119,120 @@ func (p *pgConn) rollback() {
 	}
 }
 
-func (p *pgConn) text(s *set) string {
-	t, ok := p.texts[s]
-	if !ok {
-		t = s.postgres()
-		p.texts[s] = t
-	}
-	return t
+// A pgSet is a prepared set.
+type pgSet struct {
+	*pgconn.StatementDescription
+	types []byte
 }
 
-// columns turns rows into arrays, one a column.
-func (s *set) columns(rows [][]any) []any {
-	_, types := s.names()
-	out := make([]any, len(types))
+func (p *pgConn) prepare(ctx context.Context, s *set) (pgSet, error) {
+	st, ok := p.sets[s]
+	if !ok {
+		sd, err := p.c.Prepare(ctx, fmt.Sprint("set", len(p.sets)), s.postgres())
+		if err != nil {
+			return st, pgError("prepare", err)
+		}
+		_, types := s.names()
+		st = pgSet{sd, types}
+		p.sets[s] = st
+	}
+	return st, nil
+}
+
+// encode puts rows into arrays, one a column, in the form that PostgreSQL reads
+// them: with hundreds of rows of dozens of columns, the general way by type is
+// most of a commit's work. They are good until the next encode.
+func (p *pgConn) encode(types []byte, rows [][]any) [][]byte {
+	out, ends := p.params[:0], p.ends[:0]
+	buf := p.buf[:0]
+	put := func(n int) { buf = binary.BigEndian.AppendUint32(buf, uint32(int32(n))) }
 	for i, k := range types {
+		oid := pgtype.Int8OID
 		if k == 'b' {
-			col := make([][]byte, len(rows))
-			for j, r := range rows {
-				col[j], _ = r[i].([]byte)
+			oid = pgtype.ByteaOID
+		}
+		for _, n := range [...]int{1, 1, oid, len(rows), 1} { // dimensions, may have NULLs, type, length, first index
+			put(n)
+		}
+		for _, r := range rows {
+			switch v := r[i].(type) {
+			case int64:
+				put(8)
+				buf = binary.BigEndian.AppendUint64(buf, uint64(v))
+			case []byte:
+				if v == nil {
+					put(-1)
+					continue
+				}
+				put(len(v))
+				buf = append(buf, v...)
+			case nil:
+				put(-1)
+			default:
+				panic(fmt.Sprintf("store: a %T in a row", v)) // a statement of ours is wrong
 			}
-			out[i] = col
+		}
+		ends = append(ends, len(buf))
+	}
+	start := 0
+	for _, end := range ends {
+		out = append(out, buf[start:end:end])
+		start = end
+	}
+	p.buf, p.params, p.ends = buf, out, ends
+	return out
+}
+
+// run carries a set out for rows; f gets its results.
+func (p *pgConn) run(ctx context.Context, s *set, rows [][]any, f func(c cells) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	st, err := p.prepare(ctx, s)
+	if err != nil {
+		return err
+	}
+	binaryFormat := []int16{1}
+	rr := p.c.PgConn().ExecPrepared(ctx, st.Name, p.encode(st.types, rows), binaryFormat, binaryFormat)
+	fields := rr.FieldDescriptions()
+	c := make(cells, len(fields))
+	var ferr error
+	for rr.NextRow() {
+		if ferr != nil {
 			continue
 		}
-		col := make([]int64, len(rows))
-		for j, r := range rows {
-			col[j] = r[i].(int64)
+		if ferr = decodeCells(c, fields, rr.Values()); ferr == nil {
+			ferr = f(c)
 		}
-		out[i] = col
 	}
-	return out
+	if _, err := rr.Close(); err != nil {
+		return pgError("write", err)
+	}
+	return ferr
+}
+
+// decodeCells reads what our statements return: integers, bytes and truth values.
+func decodeCells(c cells, fields []pgconn.FieldDescription, raw [][]byte) error {
+	for i, b := range raw {
+		switch {
+		case b == nil:
+			c[i] = nil
+		case fields[i].Format != 1:
+			return fault.New(fault.Internal, "store", fields[i].Name, errors.New("not in binary form"))
+		case fields[i].DataTypeOID == pgtype.Int8OID && len(b) == 8:
+			c[i] = int64(binary.BigEndian.Uint64(b))
+		case fields[i].DataTypeOID == pgtype.Int4OID && len(b) == 4:
+			c[i] = int64(int32(binary.BigEndian.Uint32(b)))
+		case fields[i].DataTypeOID == pgtype.Int2OID && len(b) == 2:
+			c[i] = int64(int16(binary.BigEndian.Uint16(b)))
+		case fields[i].DataTypeOID == pgtype.BoolOID && len(b) == 1:
+			c[i] = b[0] != 0
+		case fields[i].DataTypeOID == pgtype.ByteaOID, fields[i].DataTypeOID == pgtype.TextOID:
+			c[i] = append(make([]byte, 0, len(b)), b...)
+		default:
+			return fault.New(fault.Internal, "store", fields[i].Name, errors.New("a type that no statement of ours returns"))
+		}
+	}
+	return nil
 }
 
 func (p *pgConn) each(ctx context.Context, s *set, rows [][]any) ([]bool, error) {
@@ -148,28 +240,27 @@ func (p *pgConn) each(ctx context.Context, s *set, rows [][]any) ([]bool, error)
 		return nil, nil
 	}
 	hit := make([]bool, len(rows))
-	var byFirst map[string]int
-	all := true
-	err := p.each1(ctx, p.text(s), s.columns(rows), func(c cells) error {
-		all = false
-		if first, ok := c[0].([]byte); ok {
-			if byFirst == nil {
-				byFirst = make(map[string]int, len(rows))
-				for i, r := range rows {
-					byFirst[string(r[0].([]byte))] = i
-				}
-			}
-			hit[byFirst[string(first)]] = true
-			return nil
-		}
-		hit[c.i(0)-1] = true
-		return nil
-	})
-	if err == nil && all && !s.tells() {
+	if !s.tells() {
 		for i := range hit {
 			hit[i] = true
 		}
 	}
+	var byFirst map[string]int
+	err := p.run(ctx, s, rows, func(c cells) error {
+		first, ok := c[0].([]byte)
+		if !ok {
+			hit[c.i(0)-1] = true
+			return nil
+		}
+		if byFirst == nil {
+			byFirst = make(map[string]int, len(rows))
+			for i, r := range rows {
+				byFirst[string(r[0].([]byte))] = i
+			}
+		}
+		hit[byFirst[string(first)]] = true
+		return nil
+	})
 	return hit, err
 }
 
@@ -180,7 +271,7 @@ func (p *pgConn) look(ctx context.Context, s *set, rows [][]any, f func(int, cel
 	if len(rows) == 0 {
 		return nil
 	}
-	return p.each1(ctx, p.text(s), s.columns(rows), func(c cells) error { return f(int(c.i(0))-1, c[1:]) })
+	return p.run(ctx, s, rows, func(c cells) error { return f(int(c.i(0))-1, c[1:]) })
 }
 
 func (p *pgConn) exec(ctx context.Context, q string, args ...any) (int64, error) {
@@ -191,23 +282,19 @@ func (p *pgConn) exec(ctx context.Context, q string, args ...any) (int64, error)
 }
 
 func (p *pgConn) query(ctx context.Context, q string, f func(cells) error, args ...any) error {
-	return p.each1(ctx, dollars(q), args, f)
-}
-
-func (p *pgConn) each1(ctx context.Context, q string, args []any, f func(cells) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	rows, err := p.c.Query(ctx, q, args...)
+	rows, err := p.c.Query(ctx, dollars(q), args...)
 	if err != nil {
 		return pgError("query", err)
 	}
 	defer rows.Close()
+	c := make(cells, len(rows.FieldDescriptions()))
 	for rows.Next() {
-		v, err := rows.Values()
-		if err != nil {
-			return pgError("query", err)
+		if err := decodeCells(c, rows.FieldDescriptions(), rows.RawValues()); err != nil {
+			return err
 		}
-		if err := f(v); err != nil {
+		if err := f(c); err != nil {
 			return err
 		}
 	}
@@ -334,5 +421,3 @@ func (db *DB) tell(ctx context.Context, c conn, what string) error {
 	_, err := c.exec(ctx, "SELECT pg_notify('"+channel+"', ?)", hex.EncodeToString(db.node[:])+" "+what)
 	return err
 }
-
-var _ *sql.DB

@@ -60,7 +60,9 @@ const behindSQL = "(" + heldSQL + " OR EXISTS (SELECT 1 FROM entries a WHERE a.u
 const (
 	waitingSQL = "unit = ? AND lane = ? AND state < 2 AND running = 0"
 
-	liteTop  = "SELECT priority, due FROM entries WHERE " + waitingSQL + " AND priority < ? ORDER BY priority DESC, due LIMIT 1"
+	liteTop   = "SELECT priority, due FROM entries WHERE " + waitingSQL + " AND priority < ? ORDER BY priority DESC, due LIMIT 1"
+	liteHeads = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + behindSQL + " ELSE 0 END, e.started > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
+		waitingSQL + " ORDER BY priority DESC, due LIMIT ?"
 	litePick = "SELECT " + briefColumns + ", CASE WHEN e.state = 0 THEN " + behindSQL + " ELSE 0 END, e.started > 0 OR e.story IS NOT NULL FROM entries e WHERE " +
 		waitingSQL + " AND priority = ? AND due <= ? ORDER BY due LIMIT ?"
 )
@@ -93,8 +95,11 @@ var (
 func (t *turn) pick(ctx context.Context, p *pickOp) error {
 	p.out, p.behind = nil, nil
 	gen := t.db.ready.generation(p.line)
-	var next int64 // when something else may be due
-	for below := int64(math.MaxInt64); ; {
+	next, all, err := t.quick(ctx, p)
+	if err != nil {
+		return err
+	}
+	for below := int64(math.MaxInt64); !all; {
 		tops, err := t.tops(ctx, p.line, below)
 		if err != nil {
 			return err
@@ -129,6 +134,72 @@ func (t *turn) pick(ctx context.Context, p *pickOp) error {
 		}
 	})
 	return nil
+}
+
+// quick takes from the heads of the line, which are due unless many back off. all
+// says that there is nothing else to find now; next is then when there may be.
+func (t *turn) quick(ctx context.Context, p *pickOp) (next int64, all bool, err error) {
+	for range maxRounds {
+		if len(p.out) >= p.n {
+			return t.now, true, nil
+		}
+		left := p.n - len(p.out)
+		each := left // of each slot
+		if mine := len(t.slots()); !t.db.alone() && mine > 0 {
+			each = (left + mine - 1) / mine
+		}
+		heads, err := t.heads(ctx, p.line, each, left)
+		if err != nil {
+			return 0, false, err
+		}
+		var seen [slots]int // rows of each slot; SQLite's line is one
+		var later [slots]bool
+		list := heads[:0]
+		next = 0
+		for _, h := range heads {
+			at := h.entry.Slot
+			if t.db.alone() {
+				at = 0
+			}
+			seen[at]++
+			if due := micros(h.entry.Due); due > t.now {
+				later[at] = true
+				if next == 0 || due < next {
+					next = due
+				}
+				continue
+			}
+			list = append(list, h)
+		}
+		cut := len(heads) == left // there may be more of any slot
+		more, hidden := cut, cut && len(list) < len(heads)
+		for i, n := range seen {
+			if n == each {
+				more, hidden = more || !later[i], hidden || later[i]
+			}
+		}
+		moved, err := t.take(ctx, p, list)
+		if err != nil {
+			return 0, false, err
+		}
+		switch {
+		case hidden: // entries of lower priority may be due behind those that are not
+			return 0, len(p.out) >= p.n, nil
+		case !more || !moved:
+			if len(p.behind) > 0 || len(list) > 0 {
+				next = earlier(next, t.now+parkHold.Microseconds())
+			}
+			return next, true, nil
+		}
+	}
+	return t.now, true, nil
+}
+
+func earlier(a, b int64) int64 {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
 }
 
 // tops returns the highest priorities below below, with the earliest due of each.
@@ -178,21 +249,34 @@ func (t *turn) pickAt(ctx context.Context, p *pickOp, priority, top int64) (int6
 	return tops[priority], err
 }
 
-// The list is good until the next one of the writer.
-func (t *turn) candidates(ctx context.Context, l line, priority int64, n int) (list []candidate, err error) {
-	list = t.w.found[:0]
-	defer func() { t.w.found = list }()
-	f := func(c cells) error {
-		e, err := t.db.brief(ctx, c)
-		list = append(list, candidate{e, c.i(briefCount) != 0, c.i(briefCount+1) != 0})
-		return err
-	}
+// candidates returns due entries of one priority. The list is good until the
+// next one of the writer.
+func (t *turn) candidates(ctx context.Context, l line, priority int64, n int) ([]candidate, error) {
 	if t.db.alone() {
-		return list, t.c.query(ctx, litePick, f, l.unit, int64(l.lane), priority, t.now, n)
+		return t.list(ctx, litePick, l.unit, int64(l.lane), priority, t.now, n)
 	}
 	mine := t.slots()
 	each := min(n, max(4, 4*n/max(1, len(mine))))
-	err = t.c.query(ctx, pgPick, f, mine, l.unit, int64(l.lane), priority, t.now, each, n)
+	return t.list(ctx, pgPick, mine, l.unit, int64(l.lane), priority, t.now, each, n)
+}
+
+// heads returns the first entries of the line, of each slot on PostgreSQL, whether
+// they are due or not, n at most. The list is good until the next one of the writer.
+func (t *turn) heads(ctx context.Context, l line, each, n int) ([]candidate, error) {
+	if t.db.alone() {
+		return t.list(ctx, liteHeads, l.unit, int64(l.lane), n)
+	}
+	return t.list(ctx, pgHeads, t.slots(), l.unit, int64(l.lane), each, n)
+}
+
+func (t *turn) list(ctx context.Context, sql string, args ...any) ([]candidate, error) {
+	list := t.w.found[:0]
+	err := t.c.query(ctx, sql, func(c cells) error {
+		e, err := t.db.brief(ctx, c)
+		list = append(list, candidate{e, c.i(briefCount) != 0, c.i(briefCount+1) != 0})
+		return err
+	}, args...)
+	t.w.found = list
 	return list, err
 }
 

@@ -18,7 +18,7 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	texts := map[string]string{"top": liteTop, "pick": litePick, "lines": liteLines,
+	texts := map[string]string{"top": liteTop, "pick": litePick, "heads": liteHeads, "lines": liteLines,
 		"running": "SELECT e.id FROM entries e WHERE e.state < 2 AND e.running = 1",
 		"history": "SELECT e.id FROM entries e WHERE e.unit = ? AND e.ikey = ? AND e.state > 0 ORDER BY e.id DESC LIMIT ?",
 		"page":    "SELECT ikey FROM inventory WHERE unit = ? AND ikey > ? ORDER BY ikey LIMIT ?",
@@ -42,23 +42,33 @@ func TestPlans(t *testing.T) {
 		for i := range args {
 			args[i] = 1
 		}
-		rows, err := raw.Query("EXPLAIN QUERY PLAN "+text, args...)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-				t.Fatal(err)
-			}
+		for _, detail := range plan(t, raw, name, text, args) {
 			if whole.MatchString(detail) && !strings.Contains(detail, "USING INDEX entries_running") {
 				t.Errorf("%s: %s", name, detail)
 			}
 		}
-		if err := rows.Err(); err != nil {
-			t.Error(err)
-		}
 	}
+}
+
+// plan is what SQLite would do for a statement, a line a step.
+func plan(t *testing.T, raw *sql.DB, name, text string, args []any) (details []string) {
+	t.Helper()
+	rows, err := raw.Query("EXPLAIN QUERY PLAN "+text, args...)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return nil
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		details = append(details, detail)
+	}
+	if err := rows.Err(); err != nil {
+		t.Error(err)
+	}
+	return details
 }
