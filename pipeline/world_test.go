@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -452,8 +451,6 @@ func (w *world) consistent() {
 
 // vaulted are the original bytes of all that lies in the vault, by name.
 func (w *world) vaulted() int { return len(w.places[vaultUnit].Keys()) }
-
-func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func unavailable(what string) error { return fault.New(fault.Unavailable, "test", what, nil) }
 

@@ -56,13 +56,6 @@ func slotOf(unit int64, key string) uint8 {
 	return uint8(h.Sum64())
 }
 
-func idBytes(id ledger.ID) []byte {
-	if id == (ledger.ID{}) {
-		return nil
-	}
-	return append([]byte(nil), id[:]...)
-}
-
 func toID(b []byte) (id ledger.ID) {
 	if len(b) == len(id) {
 		copy(id[:], b)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -244,7 +245,7 @@ func testExclusion(t *testing.T, dsn string) {
 				mu.Lock()
 				delete(inWork, e.Key)
 				mu.Unlock()
-				for err = ledger.ErrMoved; err == ledger.ErrMoved; {
+				for err = ledger.ErrMoved; errors.Is(err, ledger.ErrMoved); {
 					err = n.db.Finish(context.Background(), e, ledger.End{})
 				}
 				if err != nil {

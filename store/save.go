@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/landwaiter/landwaiter/fault"
@@ -128,7 +129,7 @@ func (db *DB) save(ctx context.Context, o *saveOp, e *ledger.Entry) error {
 
 // answer is what a commit said of o, for the worker's e.
 func (o *saveOp) answer(e *ledger.Entry) error {
-	if o.err == ledger.ErrMoved {
+	if errors.Is(o.err, ledger.ErrMoved) {
 		e.Seq = o.seq
 	}
 	return o.err

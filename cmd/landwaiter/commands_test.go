@@ -27,7 +27,6 @@ import (
 
 // fake is a backend that answers from its fields.
 type fake struct {
-	backend // what is not faked panics
 	entries []ledger.Record
 	asked   control.EntryQuery
 	story   control.Story

@@ -122,7 +122,7 @@ func plainly(err error) string {
 			return strings.Join(lines, "\n")
 		}
 	}
-	f, ok := err.(*fault.Error)
+	f, ok := err.(*fault.Error) //nolint:errorlint // what wraps it says more than it does
 	if !ok || f.Kind == fault.Internal {
 		return err.Error()
 	}

@@ -136,7 +136,7 @@ func TestStrangers(t *testing.T) {
 					t.Errorf("Put there: %v", err)
 				}
 			}
-			if err := d.Degraded(); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), fmt.Sprint(".landwaiter is a ")) {
+			if err := d.Degraded(); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), ".landwaiter is a ") {
 				t.Errorf("Degraded = %v", err)
 			}
 			if names(t, elsewhere) != nil {

@@ -28,7 +28,7 @@ func TestExitCodes(t *testing.T) {
 	if err := os.Symlink("nowhere", path("both/link")); err != nil {
 		t.Fatal(err)
 	}
-	write(t, path("wrong.yaml"), []byte("units:\n  - {nmae: x}\n"))
+	write(t, path("wrong.yaml"), []byte("units:\n  - {naem: x}\n"))
 	write(t, path("option.yaml"), []byte("units:\n  - {name: x, url: 'file:///x', options: {magic: 'yes'}}\n"))
 	write(t, path("taken.yaml"), []byte("units:\n  - {name: in, url: 'file://"+path("in")+"', workflow: quarantine}\n"))
 	write(t, path("in/bad"), eicar())

@@ -3,6 +3,7 @@ package e2e
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
@@ -150,7 +151,7 @@ func TestStopWithinBound(t *testing.T) {
 				return nil
 			}
 		}
-		return fmt.Errorf("nothing finished yet: %v", err)
+		return errors.Join(errors.New("nothing finished yet"), err)
 	})
 	began := time.Now()
 	if err := p.end(syscall.SIGTERM); err != nil {
