@@ -177,8 +177,10 @@ func (d *Driver) open(u connectors.Unit) (err error) {
 		}
 		d.parts = append(d.parts, p+"/")
 	}
-	if !d.readOnly {
-		d.multi = d.multigrain(fd)
+	if d.readOnly {
+		d.multi = knownMultigrain(fd, &st)
+	} else {
+		d.multi = multigrain(fd)
 		d.clean(time.Now())
 	}
 	return nil

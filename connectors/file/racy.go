@@ -1,6 +1,7 @@
 package file
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ const racy = 2 * tick
 
 // multigrain reports whether each change after a look moves ctime, by trying it
 // on a file without a name. Where that is not to be had it counts as not.
-func (d *Driver) multigrain(root int) bool {
+func multigrain(root int) bool {
 	fd, err := retry(func() (int, error) {
 		return unix.Openat(root, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	})
@@ -37,6 +38,27 @@ func (d *Driver) multigrain(root int) bool {
 		last = st.Ctim
 	}
 	return true
+}
+
+// knownMultigrain is what can be told of a folder that nothing may be written
+// to: by the kernel's release and the kind of its file system. Old ext formats
+// keep whole seconds, which shows in the folder's own time, all but once in 10⁹.
+// Source: Documentation/filesystems/multigrain-ts.rst, FS_MGTIME in Linux 6.13.
+func knownMultigrain(root int, st *unix.Stat_t) bool {
+	var uts unix.Utsname
+	var fs unix.Statfs_t
+	if unix.Uname(&uts) != nil || do(func() error { return unix.Fstatfs(root, &fs) }) != nil {
+		return false
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(uts.Release[:]), "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 13 {
+		return false
+	}
+	switch fs.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return st.Ctim.Nsec != 0
+	}
+	return false
 }
 
 // young returns how long it takes until the file's next change must show: 0 on

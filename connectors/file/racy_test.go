@@ -99,6 +99,25 @@ func TestRacilyClean(t *testing.T) {
 	}
 }
 
+// What is told of a folder without writing there is never more than what
+// writing shows.
+func TestKnownMultigrain(t *testing.T) {
+	for name, dir := range map[string]func(*testing.T) string{"ramfs": ramfs, "here": (*testing.T).TempDir} {
+		t.Run(name, func(t *testing.T) {
+			dir := dir(t)
+			tried := open(t, connectors.Unit{Name: "u", URL: dir}).Multigrain()
+			known := open(t, connectors.Unit{Name: "u", URL: dir, ReadOnly: true}).Multigrain()
+			t.Logf("tried=%v known=%v", tried, known)
+			if known && !tried {
+				t.Error("a coarse file system is taken for a multigrain one")
+			}
+			if l := names(t, dir); l != nil {
+				t.Errorf("Open left %v", l)
+			}
+		})
+	}
+}
+
 // The wait is for file systems that need it, and ends.
 func TestCoarse(t *testing.T) {
 	dir := t.TempDir()
@@ -107,13 +126,11 @@ func TestCoarse(t *testing.T) {
 	if wait, err := d.Settled(t.Context(), object.Info{Key: "f"}); d.Multigrain() && (wait != 0 || err != nil) {
 		t.Errorf("Settled = %v, %v; want no wait where none is needed", wait, err)
 	}
-	for name, u := range map[string]connectors.Unit{"read-only": {ReadOnly: true}, "coarse": {}} {
+	for name, u := range map[string]connectors.Unit{"read-only": {ReadOnly: true}, "writable": {}} {
 		t.Run(name, func(t *testing.T) {
 			u.Name, u.URL = "u", dir
 			d := open(t, u)
-			if name == "coarse" {
-				d.Coarse()
-			}
+			d.Coarse()
 			until(t, "a wait of two ticks at most", func() bool { // a stalled machine may sleep through one
 				write(t, dir+"/f", []byte("y"))
 				wait, err := d.Settled(t.Context(), object.Info{Key: "f"})
