@@ -130,7 +130,7 @@ func bucket(b *testing.B, s servers.S3, n int) side {
 	}
 	d := serveIn(b, []string{"TMPDIR=" + tmp}, "--config", conf, "--data", filepath.Join(dir, "data"))
 	start := time.Now()
-	for end := start.Add(10 * time.Minute); int(d.metric(b, "landwaiter_entries_finished_total")) < n; time.Sleep(20 * time.Millisecond) {
+	for end := start.Add(10 * time.Minute); int(d.metric(b, "landwaiter_entries_finished_total")) < n; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			b.Fatalf("%v of %d objects are finished", d.metric(b, "landwaiter_entries_finished_total"), n)
 		}
