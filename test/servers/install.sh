@@ -3,11 +3,15 @@
 # when everything is there. Needs Go, and root for the Debian packages.
 set -euo pipefail
 
-packages=(clamav clamav-daemon clamdscan postgresql attr systemd)
+packages=(clamav clamav-daemon clamdscan postgresql attr systemd samba samba-vfs-modules smbclient rclone)
 modules=(
 	github.com/versity/versitygw/cmd/versitygw@v1.8.0
 	github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+	github.com/fsouza/fake-gcs-server@v1.56.1
+	github.com/nats-io/nats-server/v2@v2.15.2
 )
+# Servers that are Node programs, in a folder of their own.
+node=(azurite@3.35.0 fauxqs@1.9.2)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/landwaiter/servers/bin
 
 missing=()
@@ -35,10 +39,18 @@ fi
 mkdir -p "$bin"
 for m in "${modules[@]}"; do
 	path=${m%@*} version=${m#*@}
-	if go version -m "$bin/${path##*/}" 2>/dev/null | grep -qF "	$version"; then
+	name=${path%/v[0-9]} name=${name##*/}
+	if go version -m "$bin/$name" 2>/dev/null | grep -qF "	$version"; then
 		continue
 	fi
 	echo "building $m (some minutes, once)"
 	CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$bin go install "$m"
 done
+
+npm=${bin%/bin}/npm
+if [ "$(cat "$npm/installed" 2>/dev/null)" != "${node[*]}" ]; then
+	mkdir -p "$npm"
+	npm install --prefix "$npm" --no-audit --no-fund --no-save --loglevel=error "${node[@]}"
+	echo "${node[*]}" >"$npm/installed"
+fi
 echo "servers are installed in $bin and by apt"
