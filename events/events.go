@@ -19,10 +19,14 @@ const (
 	MaxKey     = 4096    // bytes of a key; what is longer is Invalid
 )
 
+// ByUnit is the Vendor of a notice whose Container is the name of a unit, and
+// whose Key is a key in it.
+const ByUnit = "unit"
+
 // A Notice is what a message says happened, in the vendor's own names. It is a
 // hint and trusted for no more: who takes it looks at the object.
 type Notice struct {
-	Vendor    string // scheme of the units it may concern: s3, gs, azblob
+	Vendor    string // scheme of the units it may concern: s3, gs, azblob; or ByUnit
 	Account   string // storage account (azblob), else ""; lower case
 	Container string // bucket or container
 	Key       string // decoded; bytes

@@ -66,7 +66,7 @@ var mayImportBelow = map[string][]string{
 var testedWith = map[string][]string{"pipeline": {"store"}}
 
 // tables are the folders that name all their siblings.
-var tables = []string{"connectors/all", "scan/all"}
+var tables = []string{"connectors/all", "events/all", "scan/all"}
 
 // helper reports whether a package is for tests alone: the real servers, and
 // what is named so (connectortest, scantest).
