@@ -1,0 +1,112 @@
+package webhook
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/landwaiter/landwaiter/events"
+)
+
+// How much a hook remembers of what it has given to the sink. The window is
+// that of the Standard Webhooks' timestamps, both ways: while a call could be
+// played again, it is known. Beyond either bound a repeat costs one look at the
+// object, which the events behind it must survive anyway.
+const (
+	recentFor = 10 * time.Minute
+	recentMax = 16_384
+)
+
+type mark [16]byte
+
+// recent tells repeats of what the sink has from what is new. Only what is
+// equal in all that the vendor said, its time included, is a repeat: two writes
+// of one key are two notices. What the vendor gave no time is always new.
+type recent struct {
+	now  func() time.Time
+	mu   sync.Mutex
+	seen map[mark]time.Time
+	line []mark // in order of time; the ring's oldest is at next when it is full
+	next int
+}
+
+func newRecent(now func() time.Time) *recent {
+	return &recent{now: now, seen: make(map[mark]time.Time)}
+}
+
+// fresh returns the notices of m that are no repeats.
+func (r *recent) fresh(m message) []events.Notice {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.once && r.has(markOf(m.id)) {
+		return nil
+	}
+	out := make([]events.Notice, 0, len(m.notices))
+	within := make(map[mark]bool)
+	for _, n := range m.notices {
+		k, ok := markOfNotice(n)
+		if ok && (within[k] || r.has(k)) {
+			continue
+		}
+		within[k] = true
+		out = append(out, n)
+	}
+	return out
+}
+
+// keep remembers m, which the sink has.
+func (r *recent) keep(m message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.once {
+		r.add(markOf(m.id))
+	}
+	for _, n := range m.notices {
+		if k, ok := markOfNotice(n); ok {
+			r.add(k)
+		}
+	}
+}
+
+func (r *recent) has(k mark) bool {
+	at, ok := r.seen[k]
+	return ok && r.now().Sub(at) < recentFor
+}
+
+func (r *recent) add(k mark) {
+	if _, known := r.seen[k]; known {
+		r.seen[k] = r.now()
+		return
+	}
+	if len(r.line) < recentMax {
+		r.line = append(r.line, k)
+	} else {
+		delete(r.seen, r.line[r.next])
+		r.line[r.next] = k
+		r.next = (r.next + 1) % recentMax
+	}
+	r.seen[k] = r.now()
+}
+
+func markOf(id string) mark {
+	sum := sha256.Sum256([]byte("id\x00" + id))
+	return mark(sum[:16])
+}
+
+func markOfNotice(n events.Notice) (mark, bool) {
+	if n.Time.IsZero() {
+		return mark{}, false
+	}
+	h := sha256.New()
+	var b [8]byte
+	number := func(v int64) { binary.BigEndian.PutUint64(b[:], uint64(v)); h.Write(b[:]) }
+	for _, s := range []string{"notice", n.Vendor, n.Account, n.Container, n.Key, n.Version, n.Event} {
+		number(int64(len(s)))
+		h.Write([]byte(s))
+	}
+	number(int64(n.Op))
+	number(n.Size)
+	number(n.Time.UnixNano())
+	return mark(h.Sum(nil)[:16]), true
+}
