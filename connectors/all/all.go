@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/connectors/azureblob"
 	"github.com/landwaiter/landwaiter/connectors/file"
 	"github.com/landwaiter/landwaiter/connectors/s3"
 	"github.com/landwaiter/landwaiter/fault"
@@ -21,9 +22,10 @@ import (
 // local path.
 func Vendors() map[string]connectors.Opener {
 	return map[string]connectors.Opener{
-		"":     file.Open,
-		"file": file.Open,
-		"s3":   s3.Open,
+		"":       file.Open,
+		"file":   file.Open,
+		"s3":     s3.Open,
+		"azblob": azureblob.Open,
 	}
 }
 
@@ -41,7 +43,8 @@ func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
 // without talking to anybody: what can never work, and what Open would refuse
 // at once. fault.Invalid or Unsupported; options by connectors.OptionError.
 func Check(u connectors.Unit) error {
-	checks := map[string]func(connectors.Unit) error{"": file.Check, "file": file.Check, "s3": s3.Check}
+	checks := map[string]func(connectors.Unit) error{"": file.Check, "file": file.Check, "s3": s3.Check,
+		"azblob": azureblob.Check}
 	check, ok := checks[Scheme(u.URL)]
 	if !ok {
 		return noConnector(u)
@@ -51,6 +54,27 @@ func Check(u connectors.Unit) error {
 
 func noConnector(u connectors.Unit) error {
 	return fault.New(fault.Invalid, "all.Open", u.Name, fmt.Errorf("no connector for %q: there are %s", Scheme(u.URL), strings.Join(Schemes(), ", ")))
+}
+
+// Discover lists the places of an account. fault.Unsupported for vendors whose
+// places are not in accounts.
+func Discover(ctx context.Context, account connectors.Unit) ([]connectors.Found, error) {
+	vendors := map[string]connectors.Discoverer{"s3": s3.Discover, "azblob": azureblob.Discover}
+	discover, ok := vendors[Scheme(account.URL)]
+	if !ok {
+		return nil, fault.New(fault.Unsupported, "all.Discover", account.Name, fmt.Errorf("nothing can be discovered at %q", Scheme(account.URL)))
+	}
+	return discover(ctx, account)
+}
+
+// Hint returns the version token of a vendor's unit for what an event calls its
+// version, "" if only a look can tell.
+func Hint(vendor, version string) string {
+	hints := map[string]func(string) string{"s3": s3.Hint, "azblob": azureblob.Hint}
+	if hint, ok := hints[vendor]; ok {
+		return hint(version)
+	}
+	return ""
 }
 
 // Scheme returns the scheme of a unit's URL, in lower case, "" for a path.

@@ -25,6 +25,7 @@ var (
 	errBadToken   = errors.New("not a version of this storage")
 	errMoved      = errors.New("the object is another version now")
 	errNoVersion  = errors.New("an act must name the version it is for")
+	errAccount    = errors.New("want s3://?endpoint=…&region=…, without a bucket")
 	errIncomplete = errors.New("the reply ended early")
 )
 
