@@ -88,8 +88,7 @@ type Emit func(ctx context.Context, events []object.Event, next string) error
 
 // A Watcher delivers events until ctx ends, from cursor on. "" is from when the
 // driver was opened, or its last Watch ended: a sweep that began since then may
-// have passed before the watch stood. If
-// events were lost it emits one for the key "" with Cause "overflow" and Key
+// have passed before the watch stood. If events were lost it emits one for the key "" with Cause "overflow" and Key
 // set to the prefix whose tree must be swept ("" = the whole unit), and Op Look.
 type Watcher interface {
 	Watch(ctx context.Context, cursor string, emit Emit) error
@@ -135,7 +134,7 @@ type Fence struct {
 
 // Removed tells how a removal went.
 type Removed struct {
-	Marker   bool // a delete marker was set because a lock holds the bytes: they remain
+	Marker   bool // the bytes remain with the vendor: a lock holds them behind a delete marker, or soft delete keeps them
 	Unfenced bool // the vendor could not make it conditional
 	Already  bool // it was done by an earlier run of the same step
 }

@@ -31,7 +31,7 @@ func (r *run) remove(ctx context.Context, i int, s *Step) ([]Own, error) {
 	case err != nil:
 		return nil, err
 	case rem.Marker:
-		s.Detail = "a lock keeps the bytes: a delete marker hides them, they remain"
+		s.Detail = "the object is gone, its bytes remain with the vendor: a lock, a retention or soft delete keeps them"
 	}
 	s.Unfenced = rem.Unfenced
 	return []Own{{Unit: s.Unit, Key: string(s.Key), Gone: true}}, nil

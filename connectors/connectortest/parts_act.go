@@ -242,7 +242,7 @@ func (s suite) copy(t *testing.T) {
 	src := must[object.Info](t, "Put")(p.Put(ctx, "src", strings.NewReader("content"), connectors.PutOptions{Size: 7, ContentType: "text/x-odd",
 		Meta: map[string]string{"kept": "yes"}, TempName: "copy-0"}))
 	if g, ok := d.(connectors.Tagger); ok && s.Wants.Tag {
-		src = must[object.Info](t, "Tag")(g.Tag(ctx, object.Ref{Key: "src", Version: src.Version}, map[string]string{"kept": "too"}))
+		src = must[object.Info](t, "Tag")(g.Tag(ctx, object.Ref{Key: "src", Version: src.Version}, map[string]string{"kept-tag": "too"}))
 	}
 	ref := object.Ref{Key: "src", Version: src.Version}
 	info := must[object.Info](t, "Copy")(c.Copy(ctx, ref, "dst/copy", connectors.PutOptions{Size: 7, SHA256: hash("content"), TempName: "copy-1"}))
@@ -251,7 +251,7 @@ func (s suite) copy(t *testing.T) {
 		t.Errorf("the copy is %+v, Copy said %+v", st, info)
 	}
 	if g, ok := d.(connectors.Tagger); ok && s.Wants.Tag {
-		if tags := must[map[string]string](t, "Tags")(g.Tags(ctx, object.Ref{Key: "dst/copy"})); tags["kept"] != "too" {
+		if tags := must[map[string]string](t, "Tags")(g.Tags(ctx, object.Ref{Key: "dst/copy"})); tags["kept-tag"] != "too" {
 			t.Errorf("the copy's tags are %v", tags)
 		}
 	}
