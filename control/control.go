@@ -34,6 +34,8 @@ type Store interface {
 	Allow(ctx context.Context, a ledger.AllowanceRow) error
 	Allowance(ctx context.Context, unit int64, sha256 []byte, now time.Time) (by string, ok bool, err error)
 	Disallow(ctx context.Context, unit int64, sha256 []byte) error
+	Letters(ctx context.Context, source string, after ledger.ID, n int) ([]ledger.Letter, error)
+	DropLetter(ctx context.Context, id ledger.ID) error
 }
 
 // Engines are the pools as operators see them.
@@ -54,6 +56,8 @@ type Control struct {
 	Engines Engines
 	// Fault says why a unit does not work now; nil where no daemon runs.
 	Fault func(unit int64) error
+	// Feeds tells how sources and hooks go; nil where no daemon runs.
+	Feeds func() []Feed
 }
 
 // QuarantineUnit is the name of the unit that holds what is put away.
@@ -273,19 +277,26 @@ func (c *Control) Coverage(ctx context.Context) ([]Coverage, error) {
 		if err != nil {
 			return nil, err
 		}
-		cov := Coverage{Unit: u.Name, Swept: st.SweepEnd, Counts: []Count{}}
+		cov := Coverage{Unit: u.Name, Event: st.LastEvent, Swept: st.SweepEnd, Listed: st.Listed, Gaps: st.Gaps, Promise: u.SweepEvery, Counts: []Count{}}
 		if cov.Pending, err = c.Store.Backlog(ctx, u.ID); err != nil {
 			return nil, err
 		}
-		cov.Within = !st.SweepEnd.IsZero() && time.Since(st.SweepEnd) <= u.SweepEvery+time.Minute
+		if !st.Covered.IsZero() {
+			cov.Lag = time.Since(st.Covered).Round(time.Millisecond)
+			cov.Within = cov.Lag <= u.SweepEvery+st.SweepEnd.Sub(st.Covered)+time.Minute
+		}
 		for _, n := range counts {
 			verdict := n.Verdict.String()
 			if n.Baseline {
 				verdict = ""
 			}
 			cov.Keys += n.Objects
+			if n.Baseline || n.Verdict == scan.NotScanned || n.Verdict == scan.None {
+				cov.Unscanned += n.Objects
+			}
 			cov.Counts = append(cov.Counts, Count{Verdict: verdict, Reason: n.Reason, Keys: n.Objects})
 		}
+		cov.Missing = max(0, cov.Listed-cov.Keys-cov.Pending)
 		list = append(list, cov)
 	}
 	return list, nil

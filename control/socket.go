@@ -60,6 +60,9 @@ func Handler(c *Control) http.Handler {
 	serve(mux, "replay", func(ctx context.Context, id string) iter.Seq2[Effect, error] { return one(c.Replay(ctx, id)) })
 	serve(mux, "storages", func(ctx context.Context, _ struct{}) iter.Seq2[[]Storage, error] { return one(c.Storages(ctx)) })
 	serve(mux, "coverage", func(ctx context.Context, _ struct{}) iter.Seq2[[]Coverage, error] { return one(c.Coverage(ctx)) })
+	serve(mux, "sources", func(ctx context.Context, _ struct{}) iter.Seq2[[]Feed, error] { return one(c.Sources(ctx)) })
+	serve(mux, "messages", func(ctx context.Context, source string) iter.Seq2[Message, error] { return c.Messages(ctx, source) })
+	serve(mux, "drop-message", func(ctx context.Context, id string) iter.Seq2[Effect, error] { return one(c.DropMessage(ctx, id)) })
 	serve(mux, "pools", func(ctx context.Context, _ struct{}) iter.Seq2[[]scan.PoolStatus, error] { return one(c.Pools(ctx)) })
 	serve(mux, "test-engines", func(ctx context.Context, pool string) iter.Seq2[Tested, error] { return c.TestEngines(ctx, pool) })
 	return mux
@@ -272,6 +275,21 @@ func (r *Remote) Storages(ctx context.Context) ([]Storage, error) {
 // Coverage is Control.Coverage.
 func (r *Remote) Coverage(ctx context.Context) ([]Coverage, error) {
 	return only(call[[]Coverage](ctx, r, "coverage", struct{}{}))
+}
+
+// Sources is Control.Sources.
+func (r *Remote) Sources(ctx context.Context) ([]Feed, error) {
+	return only(call[[]Feed](ctx, r, "sources", struct{}{}))
+}
+
+// Messages is Control.Messages.
+func (r *Remote) Messages(ctx context.Context, source string) iter.Seq2[Message, error] {
+	return call[Message](ctx, r, "messages", source)
+}
+
+// DropMessage is Control.DropMessage.
+func (r *Remote) DropMessage(ctx context.Context, id string) (Effect, error) {
+	return only(call[Effect](ctx, r, "drop-message", id))
 }
 
 // Pools is Control.Pools.

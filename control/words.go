@@ -71,14 +71,21 @@ type Storage struct {
 	Caps     []string      `json:"caps"`
 }
 
-// Coverage is how much of a unit has a verdict.
+// Coverage is how much of a unit has a verdict, and how fresh that is.
 type Coverage struct {
-	Unit    string    `json:"unit"`
-	Keys    int64     `json:"keys"`
-	Counts  []Count   `json:"counts"`
-	Pending int64     `json:"pending"`
-	Swept   time.Time `json:"swept,omitzero"` // when the last whole sweep ended
-	Within  bool      `json:"within"`         // that is no longer ago than the unit's interval
+	Unit      string        `json:"unit"`
+	Keys      int64         `json:"keys"` // in the inventory
+	Counts    []Count       `json:"counts"`
+	Unscanned int64         `json:"unscanned"` // of the keys: not_scanned, for whatever reason, and those without a verdict
+	Pending   int64         `json:"pending"`
+	Event     time.Time     `json:"event,omitzero"` // when the last one came
+	Swept     time.Time     `json:"swept,omitzero"` // when the last whole sweep ended
+	Listed    int64         `json:"listed"`         // objects that it listed
+	Gaps      int64         `json:"gaps"`           // parts that it could not list
+	Missing   int64         `json:"unaccounted"`    // of those listed, what is neither in the inventory nor pending: 0, or the next sweep finds it
+	Promise   time.Duration `json:"promise"`        // the unit's interval
+	Lag       time.Duration `json:"lag"`            // since the last whole sweep began: what was at rest by then was seen
+	Within    bool          `json:"within"`         // the lag is within the promise, give or take a sweep's own time
 }
 
 // A Count is a part of a Coverage.
@@ -133,4 +140,30 @@ type Check struct {
 	State  string `json:"state"` // ok, warn, fail
 	Detail string `json:"detail,omitempty"`
 	Fix    string `json:"fix,omitempty"` // what to do about it
+}
+
+// A Feed is a source or hook of events as operators see it.
+type Feed struct {
+	Name      string    `json:"name"`
+	Kind      string    `json:"kind"` // source, or the hook's
+	URL       string    `json:"url"`  // where it receives from; of a hook its path
+	Connected bool      `json:"connected"`
+	Error     string    `json:"error,omitempty"`
+	Received  int64     `json:"received"` // messages or calls
+	Acked     int64     `json:"acked"`
+	Buried    int64     `json:"buried"`  // kept as dead letters
+	Refused   int64     `json:"refused"` // calls that did not prove who they are
+	Last      time.Time `json:"last,omitzero"`
+	Note      string    `json:"note,omitempty"` // what an operator should do
+}
+
+// A Message is a dead letter: a message of a source that made no sense.
+type Message struct {
+	ID     string    `json:"id"`
+	Time   time.Time `json:"time"`
+	Source string    `json:"source"`
+	Tries  int       `json:"tries"`
+	Why    string    `json:"why"`
+	Vendor string    `json:"message,omitempty"` // the vendor's id of it
+	Body   string    `json:"body"`              // in the form of object.FormatKey
 }

@@ -63,6 +63,9 @@ type UnitState struct {
 	LastEvent  time.Time       `json:"last_event,omitzero"`
 	SweepStart time.Time       `json:"sweep_start,omitzero"`
 	SweepEnd   time.Time       `json:"sweep_end,omitzero"` // of the last complete sweep
+	Covered    time.Time       `json:"covered,omitzero"`   // when that sweep began: what was at rest by then was seen
+	Listed     int64           `json:"listed"`             // objects that it listed
+	Gaps       int64           `json:"gaps"`               // parts that it could not list
 	Probed     time.Time       `json:"probed,omitzero"`
 	Probe      json.RawMessage `json:"probe,omitempty"` // what the capability probe found
 	Error      string          `json:"error,omitempty"` // why the unit does not work now; "" = it does

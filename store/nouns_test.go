@@ -44,10 +44,10 @@ func testUnits(t *testing.T, open func(testing.TB) *store.DB) {
 	if err := db.SetUnitState(ctx, id, store.UnitState{LastEvent: at, Probe: []byte(`{"a":1}`), Probed: at}); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.SetUnitState(ctx, id, store.UnitState{SweepStart: at, Error: "gone", ErrorAt: at}); err != nil {
+	if err := db.SetUnitState(ctx, id, store.UnitState{SweepStart: at, Covered: at, Listed: 7, Gaps: 1, Error: "gone", ErrorAt: at}); err != nil {
 		t.Fatal(err)
 	}
-	want := store.UnitState{LastEvent: at, SweepStart: at, Probe: []byte(`{"a":1}`), Probed: at, Error: "gone", ErrorAt: at}
+	want := store.UnitState{LastEvent: at, SweepStart: at, Covered: at, Listed: 7, Gaps: 1, Probe: []byte(`{"a":1}`), Probed: at, Error: "gone", ErrorAt: at}
 	if diff := cmp.Diff(want, must(db.UnitState(ctx, id))(t)); diff != "" {
 		t.Error(diff)
 	}
@@ -141,5 +141,40 @@ func testQuarantine(t *testing.T, open func(testing.TB) *store.DB) {
 	}
 	if _, ok, _ := b.db.Allowance(ctx, b.unit, sum, at.Add(-time.Second)); ok {
 		t.Error("allowed after it was taken back")
+	}
+}
+
+func testLetters(t *testing.T, open func(testing.TB) *store.DB) {
+	db := open(t)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i, l := range []ledger.Letter{
+		{Source: "queue", Message: "m1", Body: []byte("{\xff"), Why: "not JSON", Tries: 1, At: at},
+		{Source: "queue", Message: "m1", Body: []byte("again"), Why: "not JSON, still", Tries: 2, At: at.Add(time.Second)},
+		{Source: "hook", Body: make([]byte, 100<<10), Why: "too deep"},
+		{Source: "hook", Why: "the same, without an id"},
+	} {
+		if err := db.Bury(ctx, l); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	all := must(db.Letters(ctx, "", ledger.ID{}, 10))(t)
+	if len(all) != 3 {
+		t.Fatalf("%d letters, want 3", len(all))
+	}
+	want := ledger.Letter{ID: all[2].ID, Source: "queue", Message: "m1", Body: []byte("{\xff"), Why: "not JSON, still", Tries: 2, At: at.Add(time.Second)}
+	if diff := cmp.Diff(want, all[2]); diff != "" {
+		t.Error(diff)
+	}
+	if n := len(all[1].Body); n != 64<<10 || all[1].Message != "" || all[1].At.IsZero() {
+		t.Errorf("%d bytes, message %q, at %v", n, all[1].Message, all[1].At)
+	}
+	if l := must(db.Letters(ctx, "hook", all[0].ID, 10))(t); len(l) != 1 || l[0].ID != all[1].ID {
+		t.Errorf("the page after the first: %+v", l)
+	}
+	if err := db.DropLetter(ctx, all[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.DropLetter(ctx, all[0].ID); !fault.Is(err, fault.NotFound) {
+		t.Errorf("got %v, want NotFound", err)
 	}
 }

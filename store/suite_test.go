@@ -65,6 +65,7 @@ var suite = []struct {
 	{"units", testUnits},
 	{"scans", testScans},
 	{"quarantine", testQuarantine},
+	{"letters", testLetters},
 }
 
 func TestSQLite(t *testing.T) {

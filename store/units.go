@@ -192,16 +192,16 @@ type UnitState = ledger.UnitState
 
 // UnitState returns the state of a unit, zero if nothing happened yet.
 func (db *DB) UnitState(ctx context.Context, unit int64) (s UnitState, err error) {
-	err = db.query(ctx, "SELECT last_event, sweep_start, sweep_end, probed, probe, error, error_at FROM unit_states WHERE unit = ?", func(c cells) error {
+	err = db.query(ctx, "SELECT last_event, sweep_start, sweep_end, probed, probe, error, error_at, covered, listed, gaps FROM unit_states WHERE unit = ?", func(c cells) error {
 		s = UnitState{LastEvent: fromMicros(c.i(0)), SweepStart: fromMicros(c.i(1)), SweepEnd: fromMicros(c.i(2)), Probed: fromMicros(c.i(3)),
-			Probe: nullable(c, 4), Error: c.s(5), ErrorAt: fromMicros(c.i(6))}
+			Probe: nullable(c, 4), Error: c.s(5), ErrorAt: fromMicros(c.i(6)), Covered: fromMicros(c.i(7)), Listed: c.i(8), Gaps: c.i(9)}
 		return nil
 	}, unit)
 	return s, err
 }
 
 // SetUnitState merges s into the state of a unit: zero times and an empty probe
-// leave what is there. Error and ErrorAt are written if ErrorAt is set, so that
+// leave what is there. Listed and Gaps go with Covered. Error and ErrorAt are written if ErrorAt is set, so that
 // an empty Error with a time says that the unit works again.
 func (db *DB) SetUnitState(ctx context.Context, unit int64, s UnitState) error {
 	return db.do(ctx, func(ctx context.Context, c conn) error {
@@ -221,6 +221,11 @@ func (db *DB) SetUnitState(ctx context.Context, unit int64, s UnitState) error {
 		}
 		if len(s.Probe) > 0 {
 			if _, err := c.exec(ctx, "UPDATE unit_states SET probe = ?, probed = ? WHERE unit = ?", []byte(s.Probe), micros(s.Probed), unit); err != nil {
+				return err
+			}
+		}
+		if !s.Covered.IsZero() {
+			if _, err := c.exec(ctx, "UPDATE unit_states SET covered = ?, listed = ?, gaps = ? WHERE unit = ?", micros(s.Covered), s.Listed, s.Gaps, unit); err != nil {
 				return err
 			}
 		}
