@@ -20,6 +20,9 @@ type Config struct {
 	Sandbox   string     `yaml:"sandbox" default:"auto" enum:"required,auto,off" doc:"Whether parsers of content run boxed: required refuses to start without the kernel's help, auto takes what the kernel has, off runs them as plain child processes."`
 	Units     []Unit     `yaml:"units" doc:"The storage units to watch."`
 	Pools     []Pool     `yaml:"pools" doc:"The groups of engines. Without one named default, the built-in engine is the pool default."`
+	Accounts  []Account  `yaml:"accounts" doc:"Credentials that units share, and the buckets, containers and shares that are found with them."`
+	Sources   []Source   `yaml:"sources" doc:"Queues and streams that tell of changes at once. A change of them needs a restart."`
+	Hooks     []Hook     `yaml:"hooks" doc:"Calls of vendors that the listener takes, at /hooks/NAME. A change of them needs a restart."`
 	Workflows []Workflow `yaml:"workflows" doc:"What follows a verdict. Without one named default, default reports and changes nothing."`
 
 	src     *source           // the file, for excerpts
@@ -78,11 +81,12 @@ func (s Size) String() string { return FormatSize(int64(s)) }
 // A Unit is a storage unit. Its zero durations mean the defaults of its vendor.
 type Unit struct {
 	Name       string            `yaml:"name" need:"yes" doc:"Unique name."`
-	URL        string            `yaml:"url" need:"yes" doc:"Where it is: file:///folder, s3://bucket/prefix?endpoint=…&region=…. Secrets do not belong here but in options."`
+	URL        string            `yaml:"url" need:"yes" doc:"Where it is: file:///folder, s3://bucket/prefix?endpoint=…&region=…, gs://bucket/prefix, azblob://account/container/prefix, smb://host/share/folder. Secrets do not belong here but in options."`
+	Account    string            `yaml:"account" doc:"Name of the account whose URL query and options it takes, except for its own."`
 	Workflow   string            `yaml:"workflow" doc:"Name of the workflow. Default: default."`
 	Partitions []string          `yaml:"partitions" doc:"Folders of the unit to watch. Default: all of it."`
 	Options    map[string]Secret `yaml:"options" doc:"The vendor's own options, secrets among them."`
-	Sweep      time.Duration     `yaml:"sweep" min:"1s" doc:"How often the whole unit is listed; with it, nothing at rest for longer is missed. Default: 10m for local folders, 1m for others."`
+	Sweep      time.Duration     `yaml:"sweep" min:"1s" doc:"How often the whole unit is listed; with it, nothing at rest for longer is missed. Default: 10m for local folders, 1h where a source or hook names the unit, 1m for others."`
 	Settle     time.Duration     `yaml:"settle" doc:"How long size and time must be stable where nothing better tells that an object is whole. Default: 2s."`
 	SettleMax  time.Duration     `yaml:"settle_max" doc:"After this an object is scanned as it is. Default: 15m."`
 	Versions   string            `yaml:"versions" default:"current" enum:"current,all" doc:"Which versions of an object are scanned."`
@@ -90,6 +94,38 @@ type Unit struct {
 	Probe      string            `yaml:"probe" doc:"Prefix under which capabilities are proven, ending in /, or off. Default: .landwaiter-probe/."`
 	ReadOnly   bool              `yaml:"read_only" doc:"Look and read, change nothing."`
 	Rate       float64           `yaml:"rate" min:"0" doc:"Calls a second to the vendor. Default: no limit."`
+}
+
+// An Account is credentials that units share.
+type Account struct {
+	Name     string            `yaml:"name" need:"yes" doc:"Unique name."`
+	URL      string            `yaml:"url" need:"yes" doc:"Where it is, without a bucket: s3://?endpoint=…&region=…, gs://?project=…, azblob://account, smb://host:port."`
+	Options  map[string]Secret `yaml:"options" doc:"The vendor's options, secrets among them, for every unit of the account."`
+	Discover Discover          `yaml:"discover" doc:"What becomes a unit by itself."`
+}
+
+// Discover says which places of an account become units by themselves.
+type Discover struct {
+	Include  []string      `yaml:"include" doc:"Names of buckets, containers or shares, with * and ?. Nothing here: nothing is discovered."`
+	Exclude  []string      `yaml:"exclude" doc:"Of those, what is left out."`
+	Every    time.Duration `yaml:"every" default:"10m" min:"1s" doc:"How often the account is asked."`
+	Workflow string        `yaml:"workflow" doc:"Name of the workflow of discovered units. Default: default."`
+}
+
+// A Source is a queue or stream of a vendor's events.
+type Source struct {
+	Name    string            `yaml:"name" need:"yes" doc:"Unique name, also among the hooks."`
+	URL     string            `yaml:"url" need:"yes" doc:"sqs://, pubsub://, azqueue://, nats://, kafka://: see docs/events.md."`
+	Units   []string          `yaml:"units" doc:"The units it may speak of. Default: all."`
+	Options map[string]Secret `yaml:"options" doc:"The source's own options, secrets among them."`
+}
+
+// A Hook takes calls of a vendor.
+type Hook struct {
+	Name    string            `yaml:"name" need:"yes" doc:"Unique name, also among the sources; the last part of its address, /hooks/NAME."`
+	Kind    string            `yaml:"kind" need:"yes" enum:"sns,eventgrid,pubsub,s3,standard" doc:"Who calls: see docs/webhooks.md."`
+	Units   []string          `yaml:"units" doc:"The units it may speak of. Default: all."`
+	Options map[string]Secret `yaml:"options" doc:"The kind's own options, secrets among them."`
 }
 
 // A Pool is a group of engines that shares load and fails over.

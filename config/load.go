@@ -24,8 +24,8 @@ type Options struct {
 	// Unresolved leaves references to secrets alone, where they are not or not
 	// all of them are needed: Resolve follows them later.
 	Unresolved bool
-	// Storages and Engines are the URL schemes that exist; nil = any.
-	Storages, Engines []string
+	// Storages, Engines and Sources are the URL schemes that exist; nil = any.
+	Storages, Engines, Sources []string
 }
 
 // An Override is a setting from a flag.
@@ -134,10 +134,22 @@ func (c *Config) resolve(problems *Problems, below string) {
 		return out
 	}
 	c.Store.DSN = follow(c.Store.DSN, "store.dsn")
-	for i := range c.Units {
-		for _, name := range slices.Sorted(maps.Keys(c.Units[i].Options)) {
-			c.Units[i].Options[name] = follow(c.Units[i].Options[name], join(unitPath(i)+".options", name))
+	options := func(m map[string]Secret, at string) {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			m[name] = follow(m[name], join(at+".options", name))
 		}
+	}
+	for i := range c.Units {
+		options(c.Units[i].Options, unitPath(i))
+	}
+	for i := range c.Accounts {
+		options(c.Accounts[i].Options, accountPath(i))
+	}
+	for i := range c.Sources {
+		options(c.Sources[i].Options, sourcePath(i))
+	}
+	for i := range c.Hooks {
+		options(c.Hooks[i].Options, hookPath(i))
 	}
 	for i := range c.Pools {
 		for j := range c.Pools[i].Instances {

@@ -30,7 +30,9 @@ func (c *Config) check(o Options) Problems {
 	v.settings()
 	v.pools()
 	v.workflows()
+	v.accounts()
 	v.units()
+	v.events()
 	return v.problems
 }
 
@@ -46,6 +48,9 @@ func (v *validator) add(path, hint, format string, args ...any) {
 
 func unitPath(i int) string        { return "units[" + strconv.Itoa(i) + "]" }
 func poolPath(i int) string        { return "pools[" + strconv.Itoa(i) + "]" }
+func accountPath(i int) string     { return "accounts[" + strconv.Itoa(i) + "]" }
+func sourcePath(i int) string      { return "sources[" + strconv.Itoa(i) + "]" }
+func hookPath(i int) string        { return "hooks[" + strconv.Itoa(i) + "]" }
 func workflowPath(i int) string    { return "workflows[" + strconv.Itoa(i) + "]" }
 func instancePath(i, j int) string { return poolPath(i) + ".instances[" + strconv.Itoa(j) + "]" }
 
@@ -194,10 +199,7 @@ func (c *Config) origin(path string, o Origin) {
 }
 
 func (v *validator) units() {
-	workflows := []string{Default, Quarantine}
-	for _, w := range v.c.Workflows {
-		workflows = append(workflows, w.Name)
-	}
+	workflows := v.workflowNames()
 	names, places := make([]string, len(v.c.Units)), make([]*url.URL, len(v.c.Units))
 	for i, u := range v.c.Units {
 		at := unitPath(i)
@@ -212,6 +214,7 @@ func (v *validator) units() {
 		if u.Workflow != "" && !contains(workflows, u.Workflow) {
 			v.add(at+".workflow", suggest(u.Workflow, workflows), "there is no workflow %s", quote(u.Workflow))
 		}
+		v.account(at, u, places[i])
 		if u.Settle > 0 && u.SettleMax > 0 && u.Settle > u.SettleMax {
 			v.add(at+".settle", "", "longer than settle_max (%s)", FormatDuration(u.SettleMax))
 		}

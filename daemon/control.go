@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/landwaiter/landwaiter/config"
@@ -110,6 +111,15 @@ func (l *Local) Replay(ctx context.Context, id string) (control.Effect, error) {
 	return c.Replay(ctx, id)
 }
 
+// DropMessage is Control.DropMessage.
+func (l *Local) DropMessage(ctx context.Context, id string) (control.Effect, error) {
+	c, err := l.write(ctx)
+	if err != nil {
+		return control.Effect{}, err
+	}
+	return c.DropMessage(ctx, id)
+}
+
 // Pools is Control.Pools, of the configured engines: they are opened and shown
 // the canaries, as no daemon has them open.
 func (l *Local) Pools(ctx context.Context) (status []scan.PoolStatus, err error) {
@@ -185,6 +195,14 @@ func (d *Daemon) openLate(ctx context.Context, name string) (*connectors.Storage
 			if err := d.o.Config.Resolve(fmt.Sprintf("units[%d]", i)); err != nil {
 				return nil, err
 			}
+		}
+	}
+	for i, a := range d.o.Config.Accounts {
+		if err := d.o.Config.Resolve(fmt.Sprintf("accounts[%d]", i)); err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(name, a.Name+".") && len(a.Discover.Include) > 0 { // it was discovered, perhaps
+			u = Inherit(u, a.URL, reveal(a.Options))
 		}
 	}
 	units, err := d.unitsOf(d.o.Config)

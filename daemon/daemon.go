@@ -58,13 +58,17 @@ type Daemon struct {
 	control *control.Control
 	metrics *metrics
 	disk    disk
+	feeds   *feeds
 
 	drain, shut time.Duration // bounds of a stop
 
-	changing sync.Mutex // held while units are opened and swapped
+	changing sync.Mutex     // held while units are opened and swapped
+	current  *config.Config // as applied last
+	found    discovery
 	mu       sync.Mutex
 	units    map[string]pipeline.Unit // as served, by name
 	waiting  map[string]bool          // of those, what could not be opened yet
+	heard    map[int64]time.Time      // when the last event of a unit was noted
 }
 
 // Open opens the ledger, the pools and the units. Units that cannot be reached
@@ -73,7 +77,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{o: o, log: o.Log, set: connectors.NewSet(), drain: drainWithin, shut: shutWithin}
+	d := &Daemon{o: o, log: o.Log, set: connectors.NewSet(), found: discovery{}, heard: map[int64]time.Time{}, drain: drainWithin, shut: shutWithin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -107,12 +111,16 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.pipe = pipeline.New(pipeline.Options{
 		Ledger: d.db, Storages: d.set, Pools: d.pools.scanners(), Quarantine: control.QuarantineUnit, Log: o.Log, Shared: c.Store.DSN.IsSet(),
 		Executor: &remediation.Executor{Storage: d.storage, Vault: d.vault, Sanitizer: d.pools, Timeout: c.Bounds.StepTimeout},
-		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept,
+		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept, Heard: d.hears,
 	})
 	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
 	if err := d.apply(ctx, c); err != nil {
 		return nil, err
 	}
+	if d.feeds, err = d.openFeeds(c); err != nil {
+		return nil, err
+	}
+	d.control.Feeds = d.feeds.list
 	return d, nil
 }
 
@@ -244,7 +252,7 @@ func (d *Daemon) swept(unit string, s pipeline.SweepStats, err error) {
 		return // a part of the unit does not count for the whole
 	}
 	if err == nil {
-		state.SweepEnd = s.Began.Add(s.Took)
+		state.SweepEnd, state.Covered, state.Listed, state.Gaps = s.Began.Add(s.Took), s.Began, s.Listed, s.Gaps
 	} else {
 		state.Error, state.ErrorAt = err.Error(), s.Began.Add(s.Took)
 	}
@@ -252,6 +260,28 @@ func (d *Daemon) swept(unit string, s pipeline.SweepStats, err error) {
 		d.log.Warn("note sweep", "unit", unit, "err", err)
 	}
 }
+
+// hears notes in the ledger when a unit's last event came, every few seconds.
+func (d *Daemon) hears(unit int64) {
+	now := time.Now()
+	d.mu.Lock()
+	again := now.Sub(d.heard[unit]) < hearEvery
+	if !again {
+		d.heard[unit] = now
+	}
+	d.mu.Unlock()
+	if again {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), checkWithin)
+	defer cancel()
+	if err := d.db.SetUnitState(ctx, unit, store.UnitState{LastEvent: now}); err != nil {
+		d.log.Warn("note event", "unit", unit, "err", err)
+	}
+}
+
+// hearEvery is how exactly it is known when a unit's last event came.
+const hearEvery = 5 * time.Second
 
 // backlog counts what is not finished, by unit.
 func (d *Daemon) backlog(ctx context.Context) map[string]float64 {
@@ -267,6 +297,9 @@ func (d *Daemon) backlog(ctx context.Context) map[string]float64 {
 // close gives back everything that Open took.
 func (d *Daemon) close() error {
 	var errs []error
+	if d.feeds != nil {
+		errs = append(errs, d.feeds.close())
+	}
 	if d.set != nil {
 		errs = append(errs, d.set.Close())
 	}

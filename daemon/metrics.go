@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,6 +24,7 @@ type metrics struct {
 	sweeps   *prometheus.CounterVec
 	listed   *prometheus.CounterVec
 	calls    *prometheus.CounterVec
+	notices  *prometheus.CounterVec
 }
 
 func newMetrics(backlog func(context.Context) map[string]float64) *metrics {
@@ -42,8 +44,10 @@ func newMetrics(backlog func(context.Context) map[string]float64) *metrics {
 			Help: "Objects that sweeps listed."}, []string{"unit"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "landwaiter_storage_calls_total",
 			Help: "Calls to storages by how they ended."}, []string{"unit", "call", "result"}),
+		notices: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "landwaiter_notices_total",
+			Help: "What sources and hooks told, by whether it lies in a unit."}, []string{"source", "matched"}),
 	}
-	m.registry.MustRegister(m.finished, m.latency, m.bytes, m.actions, m.sweeps, m.listed, m.calls,
+	m.registry.MustRegister(m.finished, m.latency, m.bytes, m.actions, m.sweeps, m.listed, m.calls, m.notices,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), pendingCollector{backlog})
 	return m
 }
@@ -57,6 +61,10 @@ func (m *metrics) entry(e *ledger.Entry) {
 	for _, s := range e.Plan {
 		m.actions.WithLabelValues(e.UnitName, string(s.Action), string(s.State)).Inc()
 	}
+}
+
+func (m *metrics) notice(source string, matched bool) {
+	m.notices.WithLabelValues(source, strconv.FormatBool(matched)).Inc()
 }
 
 // Observe implements connectors.Observer.

@@ -59,6 +59,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	defer cancel()
 	g, gctx := errgroup.WithContext(work)
 	g.Go(func() error { return d.pipe.Run(gctx) })
+	g.Go(func() error { return d.feeds.run(gctx, d) })
+	g.Go(func() error { return d.discover(gctx) })
 	g.Go(func() error { return d.reopen(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
 	g.Go(func() error { return watchdog(gctx, d.log, d.db.Ping) })
@@ -216,6 +218,7 @@ func (d *Daemon) listen() (net.Listener, error) {
 func (d *Daemon) mux() http.Handler {
 	mux := http.NewServeMux()
 	checks := d.checks()
+	mux.Handle("/hooks/", d.feeds.handler())
 	mux.HandleFunc("GET /livez", live(checks))
 	mux.HandleFunc("GET /readyz", ready(checks))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
@@ -262,5 +265,6 @@ func (d *Daemon) checks() []check {
 			return nil
 		}},
 		{name: "units", advisory: true, run: d.checkUnits},
+		{name: "sources", advisory: true, run: d.feeds.check},
 	}, d.pools.failovers()...)
 }

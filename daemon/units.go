@@ -34,6 +34,7 @@ const (
 const (
 	sweepLocal  = 10 * time.Minute
 	sweepPolled = time.Minute
+	sweepPushed = time.Hour // where a source or hook names the unit
 )
 
 // QuarantineWorkflow is the workflow that puts away what is blocked, unless the
@@ -78,29 +79,49 @@ func CheckWorkflows(c *config.Config) error {
 // unitsOf turns the configured units into connectors' words.
 func (d *Daemon) unitsOf(c *config.Config) ([]connectors.Unit, error) {
 	var units []connectors.Unit
-	for _, u := range c.Units {
+	listed := func(u config.Unit) error {
 		if u.Name == control.QuarantineUnit {
-			return nil, fault.New(fault.Invalid, "daemon.Units", u.Name, errors.New("this name is taken by the quarantine itself"))
+			return fault.New(fault.Invalid, "daemon.Units", u.Name, errors.New("this name is taken by the quarantine itself"))
 		}
-		o := map[string]string{}
-		for k, s := range u.Options {
-			o[k] = s.Reveal()
-		}
-		cu := connectors.Unit{Name: u.Name, URL: u.URL, Workflow: u.Workflow, Partitions: u.Partitions, Options: o, SweepEvery: u.Sweep,
+		cu := connectors.Unit{Name: u.Name, URL: u.URL, Workflow: u.Workflow, Partitions: u.Partitions, Options: reveal(u.Options), SweepEvery: u.Sweep,
 			Settle: u.Settle, SettleMax: u.SettleMax, Versions: u.Versions, Unfenced: u.Unfenced, Probe: u.Probe, ReadOnly: u.ReadOnly,
 			Rate: u.Rate, Managed: true, Exclude: []string{abs(c.Data), d.quarantineDir()}}
 		if cu.SweepEvery == 0 {
 			cu.SweepEvery = sweepPolled
-			if !strings.Contains(u.URL, "://") || strings.HasPrefix(u.URL, "file:") {
+			switch {
+			case !strings.Contains(u.URL, "://") || strings.HasPrefix(u.URL, "file:"):
 				cu.SweepEvery = sweepLocal
+			case pushed(c, u.Name):
+				cu.SweepEvery = sweepPushed
 			}
 		}
+		if a, ok := accountOf(c, u.Account); ok {
+			cu = Inherit(cu, a.URL, reveal(a.Options))
+		}
 		units = append(units, cu)
+		return nil
+	}
+	for _, u := range c.Units {
+		if err := listed(u); err != nil {
+			return nil, err
+		}
+	}
+	for _, u := range d.found.units(c, units) {
+		if err := listed(u); err != nil {
+			return nil, err
+		}
 	}
 	if err := connectors.Overlap(units); err != nil {
 		return nil, err
 	}
 	return units, nil
+}
+
+// pushed says whether a source or hook names the unit. One that names none may
+// or may not hear of it.
+func pushed(c *config.Config, unit string) bool {
+	return slices.ContainsFunc(c.Sources, func(s config.Source) bool { return slices.Contains(s.Units, unit) }) ||
+		slices.ContainsFunc(c.Hooks, func(h config.Hook) bool { return slices.Contains(h.Units, unit) })
 }
 
 // A wanted is a unit that a configuration asks for.
@@ -202,6 +223,11 @@ func equal(a, b connectors.Unit) bool {
 func (d *Daemon) apply(ctx context.Context, c *config.Config) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
+	return d.applyLocked(ctx, c)
+}
+
+// applyLocked is apply for who holds d.changing.
+func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 	list, err := d.prepare(ctx, c)
 	if err != nil {
 		return err
@@ -217,6 +243,7 @@ func (d *Daemon) apply(ctx context.Context, c *config.Config) error {
 	if err := d.disableOthers(ctx, served); err != nil {
 		return errors.Join(err, closeAll(list))
 	}
+	d.current = c
 	d.mu.Lock()
 	old, waits := d.units, d.waiting
 	waiting := map[string]bool{}
@@ -427,12 +454,20 @@ func restartOnly(old, c *config.Config) []string {
 	}{
 		{"data", old.Data == c.Data}, {"server", old.Server == c.Server}, {"log", old.Log == c.Log}, {"sandbox", old.Sandbox == c.Sandbox},
 		{"store", old.Store.DSN.Equal(c.Store.DSN)}, {"bounds", old.Bounds == c.Bounds}, {"pools", slices.Equal(plain(old.Pools), plain(c.Pools))},
+		{"sources", equalIn(old.Sources, c.Sources, func(s config.Source) any { return []any{s.Name, s.URL, s.Units, reveal(s.Options)} })},
+		{"hooks", equalIn(old.Hooks, c.Hooks, func(h config.Hook) any { return []any{h.Name, h.Kind, h.Units, reveal(h.Options)} })},
+		{"accounts.discover", equalIn(old.Accounts, c.Accounts, func(a config.Account) any { return []any{a.Name, a.URL, a.Discover, reveal(a.Options)} })},
 	} {
 		if !x.same {
 			l = append(l, x.name)
 		}
 	}
 	return l
+}
+
+// equalIn compares what counts in two lists, secrets as text.
+func equalIn[T any](a, b []T, counts func(T) any) bool {
+	return slices.EqualFunc(a, b, func(x, y T) bool { return reflect.DeepEqual(counts(x), counts(y)) })
 }
 
 // plain is pools with their secrets as text, to be compared.

@@ -215,13 +215,13 @@ func (r *running) get(path string) (int, string) {
 
 func (w *world) eventually(what string, f func() error) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		err := f()
 		if err == nil {
 			return
 		}
 		if time.Now().After(end) {
-			w.t.Fatalf("%s: not within 20 s: %v", what, err)
+			w.t.Fatalf("%s: not within 60 s: %v", what, err)
 		}
 	}
 }

@@ -37,7 +37,13 @@ func (p *Pipeline) emit(u *unit, source string) connectors.Emit {
 		if len(batch) == 0 && cur == nil {
 			return nil
 		}
-		return p.intake(ctx, u, batch, cur)
+		if err := p.intake(ctx, u, batch, cur); err != nil {
+			return err
+		}
+		if p.o.Heard != nil {
+			p.o.Heard(u.ID)
+		}
+		return nil
 	}
 }
 

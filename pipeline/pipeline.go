@@ -95,6 +95,9 @@ type Options struct {
 	Now        func() time.Time // default time.Now
 	// Finished is called with each finished entry, after its commit. It must be quick.
 	Finished func(*ledger.Entry)
+	// Heard is called with each batch that a source of a unit has delivered, after
+	// its commit. It must be quick.
+	Heard func(unit int64)
 	// Swept is called when a sweep of a unit ended.
 	Swept func(unit string, s SweepStats, err error)
 	// Shared: other nodes write to the ledger too, so that an event's intake may

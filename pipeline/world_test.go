@@ -340,12 +340,12 @@ func (w *world) idle() {
 	})
 }
 
-// until polls for at most 30 s.
+// until polls for at most two minutes: the race detector is slow.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(120 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("not %s within 30 s; entries %s%s", what, w.states(), w.about)
+			w.t.Fatalf("not %s within 120 s; entries %s%s", what, w.states(), w.about)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/daemon"
 	"github.com/landwaiter/landwaiter/internal/output"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -44,8 +45,10 @@ type Program struct {
 	// Doctor and Fsck look at the set-up and at stored state.
 	Doctor func(ctx context.Context, o config.Options) checks
 	Fsck   func(ctx context.Context, o config.Options, f daemon.FsckOptions) checks
-	// Storages and Engines are the URL schemes that exist; nil = any.
-	Storages, Engines []string
+	// Conform proves a storage against the contract of connectors.
+	Conform func(ctx context.Context, o ConformOptions, tell func(connectors.Finding)) error
+	// Storages, Engines and Sources are the URL schemes that exist; nil = any.
+	Storages, Engines, Sources []string
 }
 
 // A backend answers the commands that ask a daemon or its ledger.
@@ -56,6 +59,7 @@ type backend interface {
 	storageLister
 	engineLister
 	deadLetters
+	feedLister
 	Close() error
 }
 
@@ -78,9 +82,11 @@ type cli struct {
 	Explain    explainCmd    `cmd:"" help:"Tell an object's whole story."`
 	Quarantine quarantineCmd `cmd:"" help:"List, restore and purge what was put away."`
 	Storage    storageCmd    `cmd:"" help:"Show the storage units and how much of them is covered."`
+	Source     sourceCmd     `cmd:"" help:"Show the sources and hooks that tell of changes."`
 	Engine     engineCmd     `cmd:"" help:"Show the engines, and make them prove themselves."`
 	Dlq        dlqCmd        `cmd:"" help:"List and replay entries that failed."`
 	Doctor     doctorCmd     `cmd:"" help:"Check the set-up."`
+	Conform    conformCmd    `cmd:"" help:"Prove a storage: what it can do, and that it keeps its promises."`
 	Conf       configCmd     `cmd:"" name:"config" help:"Check and show the configuration."`
 	Fsck       fsckCmd       `cmd:"" help:"Check stored state."`
 	Version    versionCmd    `cmd:"" help:"Show the version."`
@@ -170,7 +176,7 @@ func (a *App) options(set ...config.Override) config.Options {
 	if a.flags.Data != "" {
 		set = append(set, config.Override{Path: "data", Value: a.flags.Data, Flag: "--data"})
 	}
-	return config.Options{File: a.flags.Config, Env: a.Env, Set: set, Storages: a.Program.Storages, Engines: a.Program.Engines}
+	return config.Options{File: a.flags.Config, Env: a.Env, Set: set, Storages: a.Program.Storages, Engines: a.Program.Engines, Sources: a.Program.Sources}
 }
 
 // ask dials and gives the backend to do.

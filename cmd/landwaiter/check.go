@@ -8,10 +8,14 @@ import (
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
+	"github.com/landwaiter/landwaiter/daemon"
+	"github.com/landwaiter/landwaiter/events"
+	sources "github.com/landwaiter/landwaiter/events/all"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/output"
 	engines "github.com/landwaiter/landwaiter/scan/all"
 	"github.com/landwaiter/landwaiter/scan/mdcore"
+	"github.com/landwaiter/landwaiter/webhook"
 )
 
 // vendors has the vendors' own packages look at what config only carries: the
@@ -20,24 +24,36 @@ import (
 // its place in the file.
 func vendors(ctx context.Context, c *config.Config) error {
 	var problems config.Problems
-	for i, u := range c.Units {
-		at := "units[" + strconv.Itoa(i) + "]"
-		unit := connectors.Unit{Name: u.Name, URL: u.URL, Options: map[string]string{}}
-		for name, s := range u.Options {
-			unit.Options[name] = given(name, s)
-		}
-		for _, err := range unjoin(all.Check(unit)) {
-			place := at + ".url"
+	wrong := func(at, of string, options map[string]config.Secret, err error) {
+		for _, err := range unjoin(err) {
+			place := at + of
 			option := new(connectors.OptionError)
 			if errors.As(err, &option) {
-				if _, ok := u.Options[option.Name]; ok {
+				if _, ok := options[option.Name]; ok {
 					place = at + ".options." + option.Name
 				}
-			} else if len(u.Options) > 0 {
+			} else if len(options) > 0 {
 				place = at + ".options"
 			}
 			problems = append(problems, c.Problem(place, reason(err), ""))
 		}
+	}
+	for i, u := range c.Units {
+		unit := connectors.Unit{Name: u.Name, URL: u.URL, Options: allGiven(u.Options)}
+		for _, a := range c.Accounts {
+			if a.Name == u.Account {
+				unit = daemon.Inherit(unit, a.URL, allGiven(a.Options))
+			}
+		}
+		wrong("units["+strconv.Itoa(i)+"]", ".url", u.Options, all.Check(unit))
+	}
+	for i, s := range c.Sources {
+		err := sources.Check(events.Options{Name: s.Name, URL: s.URL, Options: allGiven(s.Options)})
+		wrong("sources["+strconv.Itoa(i)+"]", ".url", s.Options, err)
+	}
+	for i, h := range c.Hooks {
+		err := webhook.Check(webhook.Hook{Name: h.Name, Kind: h.Kind, Options: allGiven(h.Options)})
+		wrong("hooks["+strconv.Itoa(i)+"]", ".kind", h.Options, err)
 	}
 	for i, p := range c.Pools {
 		for j, in := range p.Instances {
@@ -52,6 +68,14 @@ func vendors(ctx context.Context, c *config.Config) error {
 		return problems
 	}
 	return nil
+}
+
+func allGiven(options map[string]config.Secret) map[string]string {
+	m := make(map[string]string, len(options))
+	for name, s := range options {
+		m[name] = given(name, s)
+	}
+	return m
 }
 
 // given is the value of a secret, or where it was not resolved something that is

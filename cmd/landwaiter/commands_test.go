@@ -38,6 +38,9 @@ type fake struct {
 	tested  []control.Tested
 	units   []control.Storage
 	covered []control.Coverage
+	feeds   []control.Feed
+	letters []control.Message
+	dropped []string
 	err     error
 	fail    map[string]error // by id
 	closed  bool
@@ -86,7 +89,15 @@ func (f *fake) TestEngines(context.Context, string) iter.Seq2[control.Tested, er
 }
 func (f *fake) Storages(context.Context) ([]control.Storage, error)  { return f.units, f.err }
 func (f *fake) Coverage(context.Context) ([]control.Coverage, error) { return f.covered, f.err }
-func (f *fake) Close() error                                         { f.closed = true; return nil }
+func (f *fake) Sources(context.Context) ([]control.Feed, error)      { return f.feeds, f.err }
+func (f *fake) Messages(context.Context, string) iter.Seq2[control.Message, error] {
+	return seq(f.letters, f.err)
+}
+func (f *fake) DropMessage(_ context.Context, id string) (control.Effect, error) {
+	f.dropped = append(f.dropped, id)
+	return control.Effect{ID: id, State: "done"}, f.fail[id]
+}
+func (f *fake) Close() error { f.closed = true; return nil }
 
 // execute runs a command line against the program p.
 func execute(p Program, args ...string) (code int, stdout, stderr string) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/internal/output"
@@ -10,8 +11,19 @@ import (
 )
 
 type dlqCmd struct {
-	List   dlqList   `cmd:"" help:"List entries that failed for good, with their last error."`
-	Replay dlqReplay `cmd:"" help:"Take entries back to pending."`
+	List     dlqList     `cmd:"" help:"List entries that failed for good, with their last error."`
+	Replay   dlqReplay   `cmd:"" help:"Take entries back to pending."`
+	Messages dlqMessages `cmd:"" help:"List messages of sources and hooks that made no sense."`
+	Drop     dlqDrop     `cmd:"" help:"Forget messages."`
+}
+
+type dlqMessages struct {
+	Source string `placeholder:"NAME" help:"Of this source or hook."`
+	Limit  int    `default:"100" help:"At most so many, newest first; 0 for all."`
+}
+
+type dlqDrop struct {
+	IDs []string `arg:"" name:"id" help:"Messages, as dlq messages shows them."`
 }
 
 type dlqList struct {
@@ -30,6 +42,8 @@ type dlqReplay struct {
 type deadLetters interface {
 	entriesReader
 	Replay(ctx context.Context, id string) (control.Effect, error)
+	Messages(ctx context.Context, source string) iter.Seq2[control.Message, error]
+	DropMessage(ctx context.Context, id string) (control.Effect, error)
 }
 
 var dlqColumns = []output.Column[ledger.Record]{
@@ -40,6 +54,52 @@ var dlqColumns = []output.Column[ledger.Record]{
 	{Name: "ATTEMPTS", Value: func(r ledger.Record) string { return size(int64(r.Attempts)) }},
 	{Name: "REASON", Value: func(r ledger.Record) string { return string(r.Reason) }},
 	{Name: "ERROR", Value: func(r ledger.Record) string { return r.Error }},
+}
+
+var messageColumns = []output.Column[control.Message]{
+	{Name: "ID", Value: func(m control.Message) string { return m.ID }},
+	{Name: "TIME", Value: func(m control.Message) string { return stamp(m.Time) }},
+	{Name: "SOURCE", Value: func(m control.Message) string { return m.Source }},
+	{Name: "TRIES", Value: func(m control.Message) string { return size(int64(m.Tries)) }},
+	{Name: "WHY", Value: func(m control.Message) string { return m.Why }},
+	{Name: "BODY", Value: func(m control.Message) string { return cut(m.Body, 80) }},
+}
+
+// cut shortens a text that is long.
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
+	}
+	return s
+}
+
+// Run lists messages; JSON and YAML have them whole.
+func (c *dlqMessages) Run(ctx context.Context, a *App) error {
+	return a.ask(ctx, func(b backend) error {
+		return output.List(a.printer(), messageColumns, limited(b.Messages(ctx, c.Source), c.Limit))
+	})
+}
+
+// limited is the first n of seq, all for 0.
+func limited[T any](seq iter.Seq2[T, error], n int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		left := n
+		for v, err := range seq {
+			if !yield(v, err) {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// Run forgets the messages named.
+func (c *dlqDrop) Run(ctx context.Context, a *App) error {
+	return a.ask(ctx, func(b backend) error {
+		return forEach(a, c.IDs, func(id string) (control.Effect, error) { return b.DropMessage(ctx, id) })
+	})
 }
 
 // Run lists failed entries.

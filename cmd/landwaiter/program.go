@@ -13,9 +13,11 @@ import (
 	"strings"
 
 	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/daemon"
+	sources "github.com/landwaiter/landwaiter/events/all"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/output"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -27,7 +29,7 @@ import (
 func program(stderr io.Writer) Program {
 	p := &wired{stderr: stderr}
 	return Program{Serve: p.serve, Watch: p.watch, Scan: p.scan, Dial: p.dial, Doctor: p.doctor, Fsck: p.fsck,
-		Storages: all.Schemes(), Engines: engines.Schemes()}
+		Conform: p.conform, Storages: all.Schemes(), Engines: engines.Schemes(), Sources: sources.Schemes()}
 }
 
 type wired struct{ stderr io.Writer }
@@ -225,6 +227,15 @@ func (p *wired) dial(ctx context.Context, o config.Options) (backend, error) {
 		return nil, err
 	}
 	return daemon.OpenControl(ctx, c, p.logger(c))
+}
+
+func (p *wired) conform(ctx context.Context, o ConformOptions, tell func(connectors.Finding)) error {
+	o.Config.Unresolved = true
+	c, err := config.Load(o.Config)
+	if err != nil {
+		return err
+	}
+	return daemon.Conform(ctx, c, o.Target, o.Options, tell)
 }
 
 func (p *wired) doctor(ctx context.Context, o config.Options) checks {

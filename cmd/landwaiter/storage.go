@@ -53,9 +53,16 @@ var storageColumns = []output.Column[control.Storage]{
 var coverageColumns = []output.Column[control.Coverage]{
 	{Name: "UNIT", Value: func(c control.Coverage) string { return c.Unit }},
 	{Name: "KEYS", Value: func(c control.Coverage) string { return size(c.Keys) }},
+	{Name: "LISTED", Value: func(c control.Coverage) string { return size(c.Listed) }},
 	{Name: "PENDING", Value: func(c control.Coverage) string { return size(c.Pending) }},
+	{Name: "UNSCANNED", Value: func(c control.Coverage) string { return size(c.Unscanned) }},
+	{Name: "UNACCOUNTED", Value: func(c control.Coverage) string { return size(c.Missing) }},
 	{Name: "VERDICTS", Value: counts},
+	{Name: "EVENT", Value: func(c control.Coverage) string { return either(stamp(c.Event), "never") }},
 	{Name: "SWEPT", Value: func(c control.Coverage) string { return either(stamp(c.Swept), "never") }},
+	{Name: "LAG", Value: func(c control.Coverage) string {
+		return config.FormatDuration(c.Lag) + " of " + config.FormatDuration(c.Promise)
+	}},
 	{Name: "WITHIN", Value: func(c control.Coverage) string { return strconv.FormatBool(c.Within) }, Color: func(c control.Coverage) output.Color {
 		if c.Within {
 			return output.Good

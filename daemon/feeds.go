@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/events"
+	sources "github.com/landwaiter/landwaiter/events/all"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/webhook"
+)
+
+// feeds are the ways in that vendors push through: sources, which we ask, and
+// hooks, which call us.
+type feeds struct {
+	router  *router
+	sources []feed
+	hooks   *webhook.Handler
+}
+
+type feed struct {
+	name, url string
+	events.Source
+}
+
+// openFeeds makes the sources and hooks that c names; it connects to nobody.
+func (d *Daemon) openFeeds(c *config.Config) (_ *feeds, err error) {
+	f := &feeds{router: &router{d: d, may: map[string]map[string]bool{}}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.close())
+		}
+	}()
+	for _, s := range c.Sources {
+		src, err := sources.Open(events.Options{Name: s.Name, URL: s.URL, Options: reveal(s.Options)})
+		if err != nil {
+			return f, fmt.Errorf("source %s: %w", s.Name, err)
+		}
+		f.sources = append(f.sources, feed{s.Name, s.URL, src})
+		f.router.limit(s.Name, s.Units)
+	}
+	var hooks []webhook.Hook
+	for _, h := range c.Hooks {
+		hooks = append(hooks, webhook.Hook{Name: h.Name, Kind: h.Kind, Options: reveal(h.Options)})
+		f.router.limit(hookSource+h.Name, h.Units)
+	}
+	f.hooks, err = webhook.New(hooks, f.router, d.log, time.Now)
+	return f, err
+}
+
+// limit lets a source speak of these units alone; of all if there are none.
+func (r *router) limit(source string, units []string) {
+	if len(units) == 0 {
+		return
+	}
+	r.may[source] = map[string]bool{}
+	for _, u := range units {
+		r.may[source][u] = true
+	}
+}
+
+func reveal(options map[string]config.Secret) map[string]string {
+	m := make(map[string]string, len(options))
+	for name, s := range options {
+		m[name] = s.Reveal()
+	}
+	return m
+}
+
+// run receives until ctx ends. A source that cannot work as it is configured is
+// told and left; the others go on, and sweeps find what it would have said.
+func (f *feeds) run(ctx context.Context, d *Daemon) error {
+	var g errgroup.Group
+	for _, s := range f.sources {
+		g.Go(func() error {
+			if err := s.Run(ctx, f.router); err != nil && ctx.Err() == nil {
+				d.log.Error("a source of events cannot work: its units are swept only", "source", s.name, "err", err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { return f.suspect(ctx, d) })
+	return g.Wait()
+}
+
+// Calls that cannot prove who they are may be a vendor's whose secret or
+// certificate was changed: its events are lost until somebody looks.
+const (
+	suspectEvery = 10 * time.Second // between looks at the counts
+	suspectFrom  = 20               // calls refused between two looks that are a burst
+	suspectPause = 5 * time.Minute  // between the sweeps that one hook causes
+)
+
+// suspect sweeps the units of a hook after a burst of refused calls.
+func (f *feeds) suspect(ctx context.Context, d *Daemon) error {
+	before, swept := map[string]int64{}, map[string]time.Time{}
+	for {
+		if err := sleep(ctx, suspectEvery); err != nil {
+			return err
+		}
+		for _, st := range f.hooks.Status() {
+			n := refusals(st)
+			burst := n-before[st.Name] >= suspectFrom && time.Since(swept[st.Name]) >= suspectPause
+			before[st.Name] = n
+			if !burst {
+				continue
+			}
+			swept[st.Name] = time.Now()
+			d.log.Warn("many calls of a hook are refused: its units are swept", "hook", st.Name, "refused", st.Refused)
+			for _, u := range d.list() {
+				if may := f.router.may[hookSource+st.Name]; may == nil || may[u.Name] {
+					d.pipe.Sweep(u.ID, "")
+				}
+			}
+		}
+	}
+}
+
+func refusals(st webhook.Status) (n int64) {
+	for _, k := range st.Refused {
+		n += k
+	}
+	return n
+}
+
+func (f *feeds) close() error {
+	var errs []error
+	for _, s := range f.sources {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// check says which sources receive nothing now.
+func (f *feeds) check(context.Context) error {
+	var errs []error
+	for _, s := range f.sources {
+		if st := s.Status(); !st.Connected {
+			why := st.Error
+			if why == "" {
+				why = "not connected yet"
+			}
+			errs = append(errs, fault.New(fault.Unavailable, "daemon.Sources", s.name, errors.New(why)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// list tells how sources and hooks go.
+func (f *feeds) list() (list []control.Feed) {
+	for _, s := range f.sources {
+		st := s.Status()
+		list = append(list, control.Feed{Name: s.name, Kind: "source", URL: s.url, Connected: st.Connected, Error: st.Error, Received: st.Received, Acked: st.Acked, Buried: st.Buried, Last: st.Last})
+	}
+	for _, st := range f.hooks.Status() {
+		h := control.Feed{Name: st.Name, Kind: st.Kind, URL: webhook.Prefix + st.Name, Connected: true, Error: st.Error,
+			Received: st.Accepted + refusals(st), Acked: st.Accepted, Buried: st.Buried, Refused: refusals(st), Last: st.Last}
+		for _, c := range st.Confirm {
+			h.Note = "open this to confirm the subscription of " + c.Topic + ": " + c.URL
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+func (f *feeds) handler() http.Handler { return f.hooks }
