@@ -32,8 +32,9 @@ fuzz: ## each fuzz target for FUZZTIME
 bench: servers ## the bars of docs/architecture.md, as ratios in one run
 	go test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench
 
-crash: servers ## kill the program at every step, and see what is left
-	TEST_CRASH=all TEST_KILLS=1000 TEST_BURST=200000 TEST_TRIALS=10000 go test -count=1 -timeout 60m -run 'Crash|Adversary|Burst' -v ./pipeline ./remediation ./test/crash
+crash: servers ## kill the program at every step, lose events, replace objects, and see what is left
+	TEST_CRASH=all TEST_KILLS=1000 TEST_BURST=200000 TEST_TRIALS=10000 LANDWAITER_TRIALS=3000 TEST_COVERAGE=100000 go test -count=1 -timeout 90m \
+		-run 'Crash|Adversary|Burst|NothingIsMissed' -v ./pipeline ./remediation ./connectors/... ./test/crash ./test/coverage
 
 servers: ## the real servers that tests run against (once; some minutes)
 	@test/servers/install.sh

@@ -47,6 +47,10 @@ func vendors(ctx context.Context, c *config.Config) error {
 		}
 		wrong("units["+strconv.Itoa(i)+"]", ".url", u.Options, all.Check(unit))
 	}
+	for i, a := range c.Accounts {
+		err := all.CheckAccount(connectors.Unit{Name: a.Name, URL: a.URL, Options: allGiven(a.Options)})
+		wrong("accounts["+strconv.Itoa(i)+"]", ".url", a.Options, err)
+	}
 	for i, s := range c.Sources {
 		err := sources.Check(events.Options{Name: s.Name, URL: s.URL, Options: allGiven(s.Options)})
 		wrong("sources["+strconv.Itoa(i)+"]", ".url", s.Options, err)

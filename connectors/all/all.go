@@ -14,7 +14,9 @@ import (
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/azureblob"
 	"github.com/landwaiter/landwaiter/connectors/file"
+	"github.com/landwaiter/landwaiter/connectors/gcs"
 	"github.com/landwaiter/landwaiter/connectors/s3"
+	"github.com/landwaiter/landwaiter/connectors/smb"
 	"github.com/landwaiter/landwaiter/fault"
 )
 
@@ -25,7 +27,9 @@ func Vendors() map[string]connectors.Opener {
 		"":       file.Open,
 		"file":   file.Open,
 		"s3":     s3.Open,
+		"gs":     gcs.Open,
 		"azblob": azureblob.Open,
+		"smb":    smb.Open,
 	}
 }
 
@@ -44,7 +48,7 @@ func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
 // at once. fault.Invalid or Unsupported; options by connectors.OptionError.
 func Check(u connectors.Unit) error {
 	checks := map[string]func(connectors.Unit) error{"": file.Check, "file": file.Check, "s3": s3.Check,
-		"azblob": azureblob.Check}
+		"gs": gcs.Check, "azblob": azureblob.Check, "smb": smb.Check}
 	check, ok := checks[Scheme(u.URL)]
 	if !ok {
 		return noConnector(u)
@@ -59,7 +63,7 @@ func noConnector(u connectors.Unit) error {
 // Discover lists the places of an account. fault.Unsupported for vendors whose
 // places are not in accounts.
 func Discover(ctx context.Context, account connectors.Unit) ([]connectors.Found, error) {
-	vendors := map[string]connectors.Discoverer{"s3": s3.Discover, "azblob": azureblob.Discover}
+	vendors := map[string]connectors.Discoverer{"s3": s3.Discover, "gs": gcs.Discover, "azblob": azureblob.Discover, "smb": smb.Discover}
 	discover, ok := vendors[Scheme(account.URL)]
 	if !ok {
 		return nil, fault.New(fault.Unsupported, "all.Discover", account.Name, fmt.Errorf("nothing can be discovered at %q", Scheme(account.URL)))
@@ -67,10 +71,34 @@ func Discover(ctx context.Context, account connectors.Unit) ([]connectors.Found,
 	return discover(ctx, account)
 }
 
+// CheckAccount is Check for an account: a unit without a place.
+func CheckAccount(account connectors.Unit) error {
+	loc, err := url.Parse(account.URL)
+	if err != nil {
+		return fault.New(fault.Invalid, "all.Open", account.Name, err)
+	}
+	switch {
+	case loc.Scheme == "s3" || loc.Scheme == "gs":
+		if loc.Host != "" || strings.Trim(loc.Path, "/") != "" {
+			return fault.New(fault.Invalid, "all.Open", account.Name, fmt.Errorf("want %s://?…, without a bucket", loc.Scheme))
+		}
+		loc.Host, loc.Path = "account", ""
+		q := loc.Query()
+		q.Del("project") // of the account alone
+		loc.RawQuery = q.Encode()
+	case strings.Trim(loc.Path, "/") != "":
+		return fault.New(fault.Invalid, "all.Open", account.Name, fmt.Errorf("want %s://NAME, without a container or share", loc.Scheme))
+	default:
+		loc.Path = "/account"
+	}
+	account.URL = loc.String()
+	return Check(account)
+}
+
 // Hint returns the version token of a vendor's unit for what an event calls its
 // version, "" if only a look can tell.
 func Hint(vendor, version string) string {
-	hints := map[string]func(string) string{"s3": s3.Hint, "azblob": azureblob.Hint}
+	hints := map[string]func(string) string{"s3": s3.Hint, "gs": gcs.Hint, "azblob": azureblob.Hint}
 	if hint, ok := hints[vendor]; ok {
 		return hint(version)
 	}

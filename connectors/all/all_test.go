@@ -53,3 +53,32 @@ func TestNothingIsWritten(t *testing.T) {
 		}
 	}
 }
+
+// An account is a unit without a place, of a vendor that has accounts.
+func TestCheckAccount(t *testing.T) {
+	key := map[string]string{"key": "bGFuZHdhaXRlcg=="}
+	for url, c := range map[string]struct {
+		options map[string]string
+		ok      bool
+	}{
+		"s3://?region=eu-central-1":         {nil, true},
+		"s3://?endpoint=http://127.0.0.1:1": {map[string]string{"access_key": "a", "secret_key": "b"}, true},
+		"s3://bucket":                       {nil, false},
+		"s3://?regoin=x":                    {nil, false},
+		"azblob://acc":                      {key, true},
+		"azblob://acc/container":            {key, false},
+		"azblob://acc?":                     {map[string]string{"kye": "x"}, false},
+		"gs://?project=p":                   {nil, true},
+		"gs://bucket":                       {nil, false},
+		"smb://host:445":                    {map[string]string{"user": "u"}, true},
+		"smb://host/share":                  {map[string]string{"user": "u"}, false},
+		"smb://host":                        {nil, false}, // a user is wanted
+		"gopher://host":                     {nil, false},
+		"file:///srv":                       {nil, false},
+	} {
+		err := all.CheckAccount(connectors.Unit{Name: "acc", URL: url, Options: c.options})
+		if (err == nil) != c.ok || err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s %v: %v", url, c.options, err)
+		}
+	}
+}
