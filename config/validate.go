@@ -223,7 +223,7 @@ func (v *validator) units() {
 		}
 		v.partitions(at, u.Partitions)
 		for j := range i {
-			if overlap(places[i], places[j]) {
+			if overlap(places[i], places[j]) && u.Options["endpoint"].Equal(v.c.Units[j].Options["endpoint"]) && u.Account == v.c.Units[j].Account {
 				v.add(at+".url", "make folders of one unit its partitions", "is the place of unit %s too, or inside it, or around it", quote(v.c.Units[j].Name))
 				break
 			}
@@ -264,13 +264,13 @@ func (v *validator) address(at, raw string, schemes []string) *url.URL {
 		return nil
 	}
 	if _, set := u.User.Password(); set {
-		v.add(at, "give it by an option or api_key", "a password in a URL would be shown")
+		v.add(at, "give it by an option, of an engine by api_key", "a password in a URL would be shown")
 		return nil
 	}
 	for name := range u.Query() {
 		for _, word := range secretWords {
 			if strings.Contains(strings.ToLower(name), word) {
-				v.add(at, "give it by an option or api_key", "the secret %s in a URL would be shown", quote(name))
+				v.add(at, "give it by an option, of an engine by api_key", "the secret %s in a URL would be shown", quote(name))
 				return nil
 			}
 		}

@@ -53,6 +53,10 @@ func Conform(ctx context.Context, u Unit, d Driver, tell func(Finding)) error {
 		tell(Finding{Check: "probe", State: Passed, Detail: strings.Join(probed.Caps.Names(), " "), Took: time.Since(began)})
 	}
 	c.caps = effective(u, d, &probed)
+	release := func(context.Context) string { return "" }
+	if prefix != DefaultProbePrefix && c.caps.Put && c.caps.Remove && c.caps.Prune {
+		release = c.anchor(ctx, prefix)
+	}
 	for _, x := range conformity {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -76,7 +80,7 @@ func Conform(ctx context.Context, u Unit, d Driver, tell func(Finding)) error {
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
-	if left := c.clean(clean); left != "" {
+	if left := c.clean(clean) + release(clean); left != "" {
 		tell(Finding{Check: "clean", State: Failed, Detail: left})
 	}
 	return ctx.Err()
@@ -149,6 +153,23 @@ func (c *conformer) drop(ctx context.Context, name string) (Removed, error) {
 		delete(c.objects, name)
 	}
 	return r, err
+}
+
+// anchor keeps the folder of a prefix that is somebody's own from going with what
+// is emptied below it, until it is released.
+func (c *conformer) anchor(ctx context.Context, prefix string) (release func(context.Context) string) {
+	key, content := prefix+tempName(), []byte("kept while landwaiter conform runs")
+	sum := sha256.Sum256(content)
+	info, err := c.d.(Putter).Put(ctx, key, bytes.NewReader(content), PutOptions{Size: int64(len(content)), SHA256: sum[:], TempName: tempName()})
+	return func(ctx context.Context) string {
+		if err == nil {
+			_, err = c.d.(Remover).Remove(ctx, object.Ref{Key: key, Version: info.Version}, Fence{Aside: tempName(), SHA256: sum[:]})
+		}
+		if err != nil {
+			return object.FormatKey(key) + ": " + err.Error()
+		}
+		return ""
+	}
 }
 
 // clean removes what is left, and says what stays.

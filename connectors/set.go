@@ -1,6 +1,7 @@
 package connectors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,33 +174,53 @@ func (s *Set) Close() error {
 // another's, naming both. What a unit excludes is not part of it, and disabled
 // units have no place.
 func Overlap(units []Unit) error {
-	for i, a := range units {
-		for _, b := range units[i+1:] {
-			if a.Disabled || b.Disabled {
-				continue
-			}
-			if contains(a, b) || contains(b, a) {
-				return fault.New(fault.Invalid, "connectors.Overlap", a.Name, fmt.Errorf(
-					"its place overlaps that of unit %s; give folders of one place to one unit, as partitions", b.Name))
-			}
-		}
+	for _, pair := range Overlaps(units) {
+		return fault.New(fault.Invalid, "connectors.Overlap", units[pair[0]].Name, fmt.Errorf(
+			"its place overlaps that of unit %s; give folders of one place to one unit, as partitions", units[pair[1]].Name))
 	}
 	return nil
 }
 
-// contains reports whether b's place is a's or lies in it.
-func contains(a, b Unit) bool {
-	rootA, pathA := Place(a)
-	rootB, pathB := Place(b)
-	if rootA != rootB || !strings.HasPrefix(pathB, pathA) {
-		return false
+// Overlaps returns the pairs of units whose places overlap, by index, the lower
+// first. Of more than two in one place it may leave out pairs, but no unit.
+func Overlaps(units []Unit) (pairs [][2]int) {
+	type at struct {
+		root, path string
+		i          int
 	}
-	for _, x := range a.Exclude {
-		if rootA == "file:" && strings.HasPrefix(pathB, folder(resolve(x))) {
-			return false
+	places := make([]at, 0, len(units))
+	for i, u := range units {
+		if !u.Disabled {
+			root, path := Place(u)
+			places = append(places, at{root, path, i})
 		}
 	}
-	return true
+	slices.SortStableFunc(places, func(a, b at) int {
+		return cmp.Or(strings.Compare(a.root, b.root), strings.Compare(a.path, b.path))
+	})
+	var around []at // places that contain the next one, the outermost first
+	for _, p := range places {
+		for len(around) > 0 {
+			last := around[len(around)-1]
+			if last.root == p.root && strings.HasPrefix(p.path, last.path) {
+				break
+			}
+			around = around[:len(around)-1]
+		}
+		for _, a := range around {
+			if !excludes(units[a.i], p.root, p.path) && (a.path != p.path || !excludes(units[p.i], a.root, a.path)) {
+				pairs = append(pairs, [2]int{min(a.i, p.i), max(a.i, p.i)})
+			}
+		}
+		around = append(around, p)
+	}
+	slices.SortFunc(pairs, func(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	return pairs
+}
+
+// excludes says whether a place is in a folder that u leaves out.
+func excludes(u Unit, root, path string) bool {
+	return root == "file:" && slices.ContainsFunc(u.Exclude, func(x string) bool { return strings.HasPrefix(path, folder(resolve(x))) })
 }
 
 // Place returns where a unit is, in a form that can be compared: the server and
@@ -215,8 +236,11 @@ func Place(u Unit) (root, path string) {
 		}
 		return "file:", folder(resolve(p))
 	}
-	q := loc.Query()
-	endpoint := strings.TrimSuffix(strings.ToLower(q.Get("endpoint")), "/")
+	endpoint := u.Options["endpoint"]
+	if endpoint == "" {
+		endpoint = loc.Query().Get("endpoint")
+	}
+	endpoint = strings.TrimSuffix(strings.ToLower(endpoint), "/")
 	path = strings.Trim(loc.Path, "/")
 	if path != "" {
 		path += "/"

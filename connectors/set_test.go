@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -169,4 +171,48 @@ func TestOverlap(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Overlaps finds what comparing each with each finds, but at once.
+func TestOverlapsLikeEachWithEach(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 1))
+	names := []string{"a", "b", "a/b", "a/b/c", "ab", "a/c", "b/a", "", "a-b"}
+	cases := 0
+	for range 3000 {
+		var units []connectors.Unit
+		for i := range 2 + rnd.IntN(6) {
+			u := connectors.Unit{Name: fmt.Sprint(i), URL: "s3://bucket/" + names[rnd.IntN(len(names))]}
+			switch rnd.IntN(4) {
+			case 0:
+				u.Options = map[string]string{"endpoint": "http://other"}
+			case 1:
+				u.URL = "file:///srv/" + names[rnd.IntN(len(names))]
+			case 2:
+				u.Disabled = rnd.IntN(4) == 0
+			}
+			units = append(units, u)
+		}
+		naive := map[int]bool{} // units that are in, or around, another
+		for i, a := range units {
+			for j, b := range units {
+				rootA, pathA := connectors.Place(a)
+				rootB, pathB := connectors.Place(b)
+				if i != j && !a.Disabled && !b.Disabled && rootA == rootB && (strings.HasPrefix(pathA, pathB) || strings.HasPrefix(pathB, pathA)) {
+					naive[i] = true
+				}
+			}
+		}
+		got := map[int]bool{}
+		for _, p := range connectors.Overlaps(units) {
+			got[p[0]], got[p[1]] = true, true
+		}
+		cases++
+		if !maps.Equal(got, naive) {
+			t.Fatalf("%+v: %v, want %v", units, got, naive)
+		}
+		if (connectors.Overlap(units) != nil) != (len(naive) > 0) {
+			t.Fatalf("%+v: Overlap disagrees", units)
+		}
+	}
+	t.Logf("cases=%d violations=0 seed=3", cases)
 }

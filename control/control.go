@@ -250,6 +250,8 @@ func (c *Control) Storages(ctx context.Context) ([]Storage, error) {
 				s.Caps = open.Caps().Names()
 				if err := c.Fault(u.ID); err != nil {
 					s.State, s.Detail = "down", err.Error()
+				} else if err := open.Degraded(); err != nil {
+					s.State, s.Detail = "degraded", err.Error()
 				}
 			}
 		}

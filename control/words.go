@@ -63,7 +63,7 @@ type Storage struct {
 	Unit     string        `json:"unit"`
 	URL      string        `json:"url"`
 	Workflow string        `json:"workflow"`
-	State    string        `json:"state"` // ok, down, disabled, unknown (no daemon to ask)
+	State    string        `json:"state"` // ok, degraded, down, disabled, unknown (no daemon to ask)
 	Detail   string        `json:"detail,omitempty"`
 	Pending  int64         `json:"pending"` // entries that wait
 	Sweep    time.Duration `json:"sweep"`   // the interval
@@ -153,6 +153,7 @@ type Feed struct {
 	Acked     int64     `json:"acked"`
 	Buried    int64     `json:"buried"`  // kept as dead letters
 	Refused   int64     `json:"refused"` // calls that did not prove who they are
+	Strays    int64     `json:"strays"`  // notices of places that are no unit's
 	Last      time.Time `json:"last,omitzero"`
 	Note      string    `json:"note,omitempty"` // what an operator should do
 }

@@ -65,10 +65,12 @@ type Daemon struct {
 	changing sync.Mutex     // held while units are opened and swapped
 	current  *config.Config // as applied last
 	found    discovery
+	emptied  map[string]bool // accounts that listed nothing, once
 	mu       sync.Mutex
 	units    map[string]pipeline.Unit // as served, by name
-	waiting  map[string]bool          // of those, what could not be opened yet
+	waiting  map[string]error         // of those, what could not be opened as it is set now, and why
 	heard    map[int64]time.Time      // when the last event of a unit was noted
+	unasked  map[string]error         // accounts, and why they could not be asked last
 }
 
 // Open opens the ledger, the pools and the units. Units that cannot be reached
@@ -77,7 +79,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{o: o, log: o.Log, set: connectors.NewSet(), found: discovery{}, heard: map[int64]time.Time{}, drain: drainWithin, shut: shutWithin}
+	d := &Daemon{o: o, log: o.Log, set: connectors.NewSet(), found: discovery{}, emptied: map[string]bool{}, heard: map[int64]time.Time{}, unasked: map[string]error{}, drain: drainWithin, shut: shutWithin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -114,6 +116,9 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept, Heard: d.hears,
 	})
 	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
+	if err := d.recall(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := d.apply(ctx, c); err != nil {
 		return nil, err
 	}
@@ -133,7 +138,17 @@ func (d *Daemon) opened(_ context.Context, unit string) (*connectors.Storage, er
 }
 
 // fault says why a unit does not work now.
-func (d *Daemon) fault(unit int64) error { return d.pipe.Fault(unit) }
+func (d *Daemon) fault(unit int64) error {
+	if err := d.pipe.Fault(unit); err != nil {
+		return err
+	}
+	for _, u := range d.list() {
+		if u.ID == unit {
+			return d.unopened(u.Name)
+		}
+	}
+	return nil
+}
 
 func (d *Daemon) storage(unit string) (remediation.Storage, error) {
 	st, err := d.set.Get(unit)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,7 +14,6 @@ import (
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/events"
 	sources "github.com/landwaiter/landwaiter/events/all"
-	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/webhook"
 )
 
@@ -21,18 +21,34 @@ import (
 // hooks, which call us.
 type feeds struct {
 	router  *router
-	sources []feed
+	sources []*feed
 	hooks   *webhook.Handler
 }
 
 type feed struct {
 	name, url string
 	events.Source
+	ended atomic.Pointer[error] // why it cannot work as it is configured
+}
+
+// trouble says why a source receives nothing now, nil if it does.
+func (s *feed) trouble() error {
+	if err := s.ended.Load(); err != nil {
+		return fmt.Errorf("it ended, and a start with other settings is needed: %w", *err)
+	}
+	st := s.Status()
+	switch {
+	case st.Connected:
+		return nil
+	case st.Error == "":
+		return errors.New("not connected yet")
+	}
+	return errors.New(st.Error)
 }
 
 // openFeeds makes the sources and hooks that c names; it connects to nobody.
 func (d *Daemon) openFeeds(c *config.Config) (_ *feeds, err error) {
-	f := &feeds{router: &router{d: d, may: map[string]map[string]bool{}}}
+	f := &feeds{router: &router{d: d, may: map[string]map[string]bool{}, stray: map[string]int64{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.close())
@@ -43,7 +59,7 @@ func (d *Daemon) openFeeds(c *config.Config) (_ *feeds, err error) {
 		if err != nil {
 			return f, fmt.Errorf("source %s: %w", s.Name, err)
 		}
-		f.sources = append(f.sources, feed{s.Name, s.URL, src})
+		f.sources = append(f.sources, &feed{name: s.Name, url: s.URL, Source: src})
 		f.router.limit(s.Name, s.Units)
 	}
 	var hooks []webhook.Hook
@@ -81,13 +97,35 @@ func (f *feeds) run(ctx context.Context, d *Daemon) error {
 	for _, s := range f.sources {
 		g.Go(func() error {
 			if err := s.Run(ctx, f.router); err != nil && ctx.Err() == nil {
+				s.ended.Store(&err)
 				d.log.Error("a source of events cannot work: its units are swept only", "source", s.name, "err", err)
 			}
 			return nil
 		})
 	}
 	g.Go(func() error { return f.suspect(ctx, d) })
+	g.Go(func() error { return f.tell(ctx, d) })
 	return g.Wait()
+}
+
+// tell says in the log when a source loses its server, and when it is back.
+func (f *feeds) tell(ctx context.Context, d *Daemon) error {
+	was := map[string]bool{}
+	for {
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		for _, s := range f.sources {
+			connected := s.Status().Connected
+			switch {
+			case connected && !was[s.name]:
+				d.log.Info("a source of events is connected", "source", s.name)
+			case !connected && was[s.name] && s.ended.Load() == nil:
+				d.log.Warn("a source of events lost its server: it tries again, and sweeps go on", "source", s.name, "err", s.trouble())
+			}
+			was[s.name] = connected
+		}
+	}
 }
 
 // Calls that cannot prove who they are may be a vendor's whose secret or
@@ -95,7 +133,7 @@ func (f *feeds) run(ctx context.Context, d *Daemon) error {
 const (
 	suspectEvery = 10 * time.Second // between looks at the counts
 	suspectFrom  = 20               // calls refused between two looks that are a burst
-	suspectPause = 5 * time.Minute  // between the sweeps that one hook causes
+	suspectPause = 30 * time.Minute // between the sweeps that one hook causes: strangers can make such bursts
 )
 
 // suspect sweeps the units of a hook after a burst of refused calls.
@@ -106,7 +144,7 @@ func (f *feeds) suspect(ctx context.Context, d *Daemon) error {
 			return err
 		}
 		for _, st := range f.hooks.Status() {
-			n := refusals(st)
+			n := st.Refused["unproven"]
 			burst := n-before[st.Name] >= suspectFrom && time.Since(swept[st.Name]) >= suspectPause
 			before[st.Name] = n
 			if !burst {
@@ -142,12 +180,8 @@ func (f *feeds) close() error {
 func (f *feeds) check(context.Context) error {
 	var errs []error
 	for _, s := range f.sources {
-		if st := s.Status(); !st.Connected {
-			why := st.Error
-			if why == "" {
-				why = "not connected yet"
-			}
-			errs = append(errs, fault.New(fault.Unavailable, "daemon.Sources", s.name, errors.New(why)))
+		if err := s.trouble(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -157,11 +191,14 @@ func (f *feeds) check(context.Context) error {
 func (f *feeds) list() (list []control.Feed) {
 	for _, s := range f.sources {
 		st := s.Status()
-		list = append(list, control.Feed{Name: s.name, Kind: "source", URL: s.url, Connected: st.Connected, Error: st.Error, Received: st.Received, Acked: st.Acked, Buried: st.Buried, Last: st.Last})
+		if s.ended.Load() != nil {
+			st.Error = s.trouble().Error()
+		}
+		list = append(list, control.Feed{Name: s.name, Kind: "source", URL: s.url, Connected: st.Connected, Error: st.Error, Strays: f.router.strays(s.name), Received: st.Received, Acked: st.Acked, Buried: st.Buried, Last: st.Last})
 	}
 	for _, st := range f.hooks.Status() {
 		h := control.Feed{Name: st.Name, Kind: st.Kind, URL: webhook.Prefix + st.Name, Connected: true, Error: st.Error,
-			Received: st.Accepted + refusals(st), Acked: st.Accepted, Buried: st.Buried, Refused: refusals(st), Last: st.Last}
+			Received: st.Accepted + refusals(st), Acked: st.Accepted, Buried: st.Buried, Refused: refusals(st), Strays: f.router.strays(hookSource + st.Name), Last: st.Last}
 		for _, c := range st.Confirm {
 			h.Note = "open this to confirm the subscription of " + c.Topic + ": " + c.URL
 		}

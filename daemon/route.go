@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
@@ -18,6 +20,9 @@ import (
 type router struct {
 	d   *Daemon
 	may map[string]map[string]bool // by source: the units that it may speak of; absent = all
+
+	mu    sync.Mutex
+	stray map[string]int64 // by source: notices of places that are no unit's
 }
 
 // Deliver writes notices into the ledger, as events of the units whose places
@@ -31,6 +36,9 @@ func (r *router) Deliver(ctx context.Context, source string, notices []events.No
 	units := r.d.list()
 	found := map[int64][]object.Event{}
 	for i := range notices {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n := &notices[i]
 		matched := false
 		for _, u := range units {
@@ -39,10 +47,16 @@ func (r *router) Deliver(ctx context.Context, source string, notices []events.No
 			}
 			if key, ok := keyIn(u, n); ok {
 				matched = true
+				if probed(u, key) {
+					continue
+				}
 				found[u.ID] = append(found[u.ID], eventOf(u, key, n, cause))
 			}
 		}
 		r.d.metrics.notice(source, matched)
+		if !matched {
+			r.strayed(source, n)
+		}
 	}
 	for id, list := range found {
 		if err := r.d.pipe.Emit(ctx, id, source, list); err != nil && !fault.Is(err, fault.NotFound) { // taken out meanwhile: nobody's any more
@@ -52,12 +66,43 @@ func (r *router) Deliver(ctx context.Context, source string, notices []events.No
 	return nil
 }
 
+// strayed counts a notice of a place that is no unit's, and tells of the first.
+func (r *router) strayed(source string, n *events.Notice) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stray[source]++; r.stray[source] == 1 {
+		r.d.log.Warn("a source tells of a place that is no unit's: such notices are counted and forgotten", "source", source,
+			"vendor", n.Vendor, "account", n.Account, "container", n.Container)
+	}
+}
+
+func (r *router) strays(source string) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stray[source]
+}
+
+// probed says whether a key is where the probes of a unit write: their own
+// events would fill the ledger. It hides nothing, for sweeps list it.
+func probed(u connectors.Unit, key string) bool {
+	prefix := u.Probe
+	if prefix == "" {
+		prefix = connectors.DefaultProbePrefix
+	}
+	return prefix != "off" && strings.HasPrefix(key, prefix)
+}
+
 // hookSource is what the sources begin with that are hooks.
 const hookSource = "hooks/"
 
 // Bury keeps a message that made no sense.
 func (r *router) Bury(ctx context.Context, l events.Letter) error {
-	r.d.log.Warn("a message makes no sense: see landwaiter dlq messages", "source", l.Source, "message", l.ID, "why", l.Why)
+	if !strings.HasPrefix(l.Source, hookSource) { // hooks say so themselves
+		r.d.log.Warn("a message makes no sense: see landwaiter dlq messages", "source", l.Source, "message", l.ID, "why", l.Why)
+	}
+	if r.d.disk.full() {
+		return fault.New(fault.Unavailable, "daemon.Bury", l.Source, errors.New("the disk is too full"))
+	}
 	return r.d.db.Bury(ctx, ledger.Letter{Source: l.Source, Message: l.ID, Body: l.Body, Why: l.Why, Tries: l.Tries, At: l.At})
 }
 
@@ -74,8 +119,8 @@ func keyIn(u connectors.Unit, n *events.Notice) (string, bool) {
 		return "", false
 	}
 	container, root := loc.Host, strings.Trim(loc.Path, "/")
-	if n.Vendor == "azblob" {
-		if n.Account != "" && !strings.EqualFold(n.Account, loc.Host) {
+	if n.Vendor == "azblob" || n.Vendor == "smb" { // the account, or the server, comes before the place
+		if n.Account != "" && !strings.EqualFold(n.Account, loc.Host) && !strings.EqualFold(n.Account, loc.Hostname()) {
 			return "", false
 		}
 		container, root, _ = strings.Cut(root, "/")

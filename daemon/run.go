@@ -266,5 +266,6 @@ func (d *Daemon) checks() []check {
 		}},
 		{name: "units", advisory: true, run: d.checkUnits},
 		{name: "sources", advisory: true, run: d.feeds.check},
+		{name: "accounts", advisory: true, run: d.checkAccounts},
 	}, d.pools.failovers()...)
 }

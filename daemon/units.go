@@ -106,10 +106,14 @@ func (d *Daemon) unitsOf(c *config.Config) ([]connectors.Unit, error) {
 			return nil, err
 		}
 	}
-	for _, u := range d.found.units(c, units) {
+	found, not := d.found.units(c, units)
+	for _, u := range found {
 		if err := listed(u); err != nil {
 			return nil, err
 		}
+	}
+	for _, s := range not {
+		d.log.Warn("a place of an account becomes no unit: it is not watched", "account", s.account, "place", s.place, "err", s.err)
 	}
 	if err := connectors.Overlap(units); err != nil {
 		return nil, err
@@ -171,6 +175,10 @@ func (d *Daemon) prepare(ctx context.Context, c *config.Config) (list []*wanted,
 		if w.same = served && equal(old.Unit, u); w.same {
 			continue
 		}
+		if !configured(c, u.Name) { // perhaps thousands: they are opened one by one behind our back
+			w.err = errSoon
+			continue
+		}
 		g.Go(func() error {
 			octx, cancel := context.WithTimeout(ctx, openWithin)
 			defer cancel()
@@ -190,6 +198,14 @@ func (d *Daemon) prepare(ctx context.Context, c *config.Config) (list []*wanted,
 		}
 	}
 	return list, nil
+}
+
+// errSoon says that a discovered unit is opened in a moment.
+var errSoon = fault.New(fault.Unavailable, "daemon.Units", "", errors.New("it is being opened"))
+
+// configured says whether the configuration itself names the unit.
+func configured(c *config.Config, name string) bool {
+	return slices.ContainsFunc(c.Units, func(u config.Unit) bool { return u.Name == name })
 }
 
 // ours says whether what keeps a unit from being opened is a mistake of ours or
@@ -246,10 +262,12 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 	d.current = c
 	d.mu.Lock()
 	old, waits := d.units, d.waiting
-	waiting := map[string]bool{}
+	waiting := map[string]error{}
 	for _, w := range list {
-		if w.err != nil || w.same && waits[w.unit.Name] {
-			waiting[w.unit.Name] = true
+		if w.err != nil {
+			waiting[w.unit.Name] = w.err
+		} else if err, ok := waits[w.unit.Name]; ok && w.same {
+			waiting[w.unit.Name] = err
 		}
 	}
 	d.units, d.waiting = served, waiting
@@ -266,7 +284,13 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 				d.set.Drop(w.unit.Name)                                                                                                // never the old place under the new settings
 				_ = d.set.Open(ctx, w.unit, func(context.Context, connectors.Unit) (*connectors.Storage, error) { return nil, w.err }) // which notes why
 			}
-			d.log.Error("unit cannot be opened: its entries wait, it is tried again", "unit", w.unit.Name, "err", w.err)
+			switch _, err := d.set.Get(w.unit.Name); {
+			case errors.Is(w.err, errSoon):
+			case err == nil:
+				d.log.Error("unit cannot be opened with its new settings: those before stay in use, it is tried again", "unit", w.unit.Name, "err", w.err)
+			default:
+				d.log.Error("unit cannot be opened: its entries wait, it is tried again", "unit", w.unit.Name, "err", w.err)
+			}
 		}
 		if !w.same || before.Hash != pu.Hash {
 			d.pipe.Serve(pu)
@@ -351,47 +375,73 @@ func (d *Daemon) reopen(ctx context.Context) error {
 		d.mu.Lock()
 		for name, u := range d.units {
 			// A folder that was removed and made again is another one than was opened.
-			if fault.Is(d.pipe.Fault(u.ID), fault.NotFound) {
-				d.waiting[name] = true
+			if err := d.pipe.Fault(u.ID); fault.Is(err, fault.NotFound) {
+				d.waiting[name] = err
 			}
 		}
 		names := slices.Sorted(maps.Keys(d.waiting))
 		d.mu.Unlock()
 		var g errgroup.Group
 		g.SetLimit(openAtOnce)
-		d.changing.Lock()
 		for _, name := range names {
 			g.Go(func() error { return d.openAgain(ctx, name) })
 		}
-		err := g.Wait()
-		d.changing.Unlock()
-		if err != nil {
+		if err := g.Wait(); err != nil {
 			return err
 		}
 	}
 }
 
 // openAgain opens one unit that waits and starts to serve it anew: it is swept
-// and watched at once.
+// and watched at once. A reload meanwhile wins.
 func (d *Daemon) openAgain(ctx context.Context, name string) error {
-	d.mu.Lock()
-	u, ok := d.units[name]
-	ok = ok && d.waiting[name] // a reload may have been faster
-	d.mu.Unlock()
+	waits := func() (pipeline.Unit, bool) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		u, ok := d.units[name]
+		_, waiting := d.waiting[name]
+		return u, ok && waiting
+	}
+	u, ok := waits()
 	if !ok {
 		return nil
 	}
 	octx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
-	if err := d.set.Open(octx, u.Unit, d.open); err != nil {
-		return nil // it is in the set, for whoever asks
+	st, err := d.open(octx, u.Unit)
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	now, ok := waits()
+	if !ok || !equal(now.Unit, u.Unit) {
+		if st != nil {
+			err = st.Close()
+		}
+		return nil // it is another by now
 	}
 	d.mu.Lock()
-	delete(d.waiting, name)
+	if err != nil {
+		d.waiting[name] = err
+	} else {
+		delete(d.waiting, name)
+	}
 	d.mu.Unlock()
+	if d.set.Open(octx, u.Unit, func(context.Context, connectors.Unit) (*connectors.Storage, error) { return st, err }) != nil {
+		return nil // it is in the set, for whoever asks
+	}
 	d.log.Info("unit is open", "unit", name)
-	d.pipe.Serve(u)
+	d.pipe.Serve(now)
 	return nil
+}
+
+// unopened says why a unit's present settings are not in use, nil if they are.
+func (d *Daemon) unopened(name string) error {
+	d.mu.Lock()
+	err := d.waiting[name]
+	d.mu.Unlock()
+	if _, open := d.set.Get(name); err != nil && open == nil {
+		return fmt.Errorf("its new settings cannot be used, those before are: %w", err)
+	}
+	return err
 }
 
 func (d *Daemon) list() []connectors.Unit {
@@ -414,6 +464,9 @@ func (d *Daemon) checkUnits(context.Context) error {
 		}
 		if err == nil {
 			err = d.pipe.Fault(u.ID)
+		}
+		if err == nil {
+			err = d.unopened(u.Name)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", u.Name, err))

@@ -59,16 +59,20 @@ func ParseEventGrid(body []byte) ([]Notice, error) {
 		return nil, invalid("Event Grid events", fmt.Errorf("%d events, want 1 to %d", len(list), MaxNotices))
 	}
 	var out []Notice
+	var bad error // the first: the others are told
 	for _, e := range list {
 		n, err := e.notices()
 		if err != nil {
-			return nil, err
+			if bad == nil {
+				bad = err
+			}
+			continue
 		}
 		if out = append(out, n...); len(out) > MaxNotices {
 			return nil, invalid("Event Grid events", fmt.Errorf("more than %d notices", MaxNotices))
 		}
 	}
-	return out, nil
+	return out, bad
 }
 
 // completes lists the calls after which a blob is whole.

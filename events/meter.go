@@ -65,21 +65,24 @@ type Message struct {
 // may have been an outage of ours.
 func (m *Meter) Take(ctx context.Context, sink Sink, source string, msg Message, most int) (buried bool, err error) {
 	came := time.Now().UTC()
-	notices, err := msg.Parse()
-	if err == nil {
-		if len(notices) == 0 {
+	notices, bad := msg.Parse()
+	if bad == nil && len(notices) == 0 {
+		return false, nil
+	}
+	if len(notices) > 0 { // what makes sense is not held back by the rest
+		err = sink.Deliver(ctx, source, notices)
+		switch {
+		case err == nil && bad == nil:
 			return false, nil
-		}
-		if err = sink.Deliver(ctx, source, notices); err == nil {
-			return false, nil
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return false, ctx.Err()
-		}
-		if !fault.Is(err, fault.Invalid) && (most == 0 || msg.Tries <= most) {
+		case err != nil && !fault.Is(err, fault.Invalid) && (most == 0 || msg.Tries <= most):
 			m.Refused(err)
 			return false, err
 		}
+	}
+	if err == nil {
+		err = bad
 	}
 	l := Letter{Source: source, ID: short(msg.ID), Body: msg.Body[:min(len(msg.Body), MaxBody)], Why: short(err.Error()), Tries: msg.Tries, At: came}
 	if err := sink.Bury(ctx, l); err != nil {

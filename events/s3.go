@@ -82,28 +82,37 @@ func s3Records(records []s3Record) ([]Notice, error) {
 		return nil, invalid("S3 event", fmt.Errorf("%d records, want 1 to %d", len(records), MaxNotices))
 	}
 	var out []Notice
+	var bad error // the first: the others are told
 	for _, r := range records {
-		if !knownVersion.MatchString(r.EventVersion) {
-			return nil, invalid("S3 record", fmt.Errorf("of version %q, want 2.x", short(r.EventVersion)))
+		n, err := s3Notice(r)
+		switch {
+		case err != nil && bad == nil:
+			bad = err
+		case err == nil && n != nil:
+			out = append(out, *n)
 		}
-		n := Notice{Vendor: "s3", Container: r.S3.Bucket.Name, Version: s3Version(r.S3.Object.VersionID), Size: sizeOf(r.S3.Object.Size),
-			Time: timeOf(r.EventTime), Event: strings.TrimPrefix(r.EventName, "s3:")}
-		var err error
-		if n.Key, err = s3Key(r); err != nil {
-			return nil, invalid("S3 record", fmt.Errorf("the key %q is not form-urlencoded", short(r.S3.Object.Key)))
-		}
-		if n.Event == "" {
-			return nil, invalid("S3 record", errors.New("no eventName"))
-		}
-		if !n.happened() {
-			continue
-		}
-		if err := checkPlace("S3 record", n.Container, n.Key); err != nil {
-			return nil, err
-		}
-		out = append(out, n)
 	}
-	return out, nil
+	return out, bad
+}
+
+// s3Notice reads one record, nil if it says nothing of content.
+func s3Notice(r s3Record) (*Notice, error) {
+	if !knownVersion.MatchString(r.EventVersion) {
+		return nil, invalid("S3 record", fmt.Errorf("of version %q, want 2.x", short(r.EventVersion)))
+	}
+	n := &Notice{Vendor: "s3", Container: r.S3.Bucket.Name, Version: s3Version(r.S3.Object.VersionID), Size: sizeOf(r.S3.Object.Size),
+		Time: timeOf(r.EventTime), Event: strings.TrimPrefix(r.EventName, "s3:")}
+	var err error
+	if n.Key, err = s3Key(r); err != nil {
+		return nil, invalid("S3 record", fmt.Errorf("the key %q is not form-urlencoded", short(r.S3.Object.Key)))
+	}
+	if n.Event == "" {
+		return nil, invalid("S3 record", errors.New("no eventName"))
+	}
+	if !n.happened() {
+		return nil, nil
+	}
+	return n, checkPlace("S3 record", n.Container, n.Key)
 }
 
 // happened fills in what the event's name says, and reports whether that is

@@ -68,7 +68,7 @@ type hook struct {
 	world
 	name, kindName string
 	kind           kind
-	slots          chan struct{}
+	reading, slots chan struct{}
 	readWithin     time.Duration
 	deliverWithin  time.Duration
 	rate           *rate.Limiter // of notices
@@ -80,7 +80,7 @@ type hook struct {
 }
 
 func open(c Hook, k kind, w world, concurrency, perSecond int) *hook {
-	h := &hook{world: w, name: c.Name, kindName: c.Kind, kind: k, slots: make(chan struct{}, concurrency),
+	h := &hook{world: w, name: c.Name, kindName: c.Kind, kind: k, slots: make(chan struct{}, concurrency), reading: make(chan struct{}, readers*concurrency),
 		readWithin: readWithin, deliverWithin: deliverWithin,
 		rate:   rate.NewLimiter(rate.Limit(perSecond), max(perSecond, events.MaxNotices)),
 		words:  rate.NewLimiter(rate.Every(10*time.Second), 5),
@@ -118,12 +118,15 @@ func (h *hook) take(w http.ResponseWriter, r *http.Request) (*reply, error) {
 	if !slices.Contains(strings.Split(t.methods(), ", "), r.Method) {
 		return nil, refuse(wrongMethod, "method "+printable(r.Method, 20))
 	}
+	// Who has not proven anything yet must not keep out those who have: reading has
+	// places of its own, and more of them.
 	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
+	case h.reading <- struct{}{}:
 	default:
-		return nil, refuse(busy, "more calls at a time than this hook takes")
+		return nil, refuse(busy, "more calls at a time than this hook reads")
 	}
+	read := sync.OnceFunc(func() { <-h.reading })
+	defer read()
 	for _, name := range append([]string{"Authorization", "Content-Type", "Content-Encoding"}, t.once...) {
 		if len(r.Header.Values(name)) > 1 {
 			return nil, refuse(unproven, "the header "+name+" comes twice")
@@ -143,6 +146,13 @@ func (h *hook) take(w http.ResponseWriter, r *http.Request) (*reply, error) {
 	m, err := h.kind.read(r, body)
 	if err != nil {
 		return nil, err
+	}
+	read()
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	default:
+		return nil, refuse(busy, "more calls at a time than this hook takes")
 	}
 	return m.reply, h.accept(r.Context(), m, body)
 }
@@ -203,6 +213,11 @@ func (h *hook) accept(ctx context.Context, m message, body []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.deliverWithin)
 	defer cancel()
+	if len(fresh) > 0 {
+		if err := h.sink.Deliver(ctx, h.source(), fresh); err != nil {
+			return err
+		}
+	}
 	if m.poison != nil {
 		letter := events.Letter{Source: h.source(), ID: m.id, Body: body, Why: m.poison.Error(), At: h.now()}
 		if err := h.sink.Bury(ctx, letter); err != nil {
@@ -210,15 +225,23 @@ func (h *hook) accept(ctx context.Context, m message, body []byte) error {
 		}
 		h.note(func(s *Status) { s.Accepted++; s.Buried++ })
 		h.log.Warn("a verified call makes no sense and was kept for the operator", "hook", h.name, "kind", h.kindName, "id", printable(m.id, 80), "err", m.poison)
-		return nil
-	}
-	if err := h.sink.Deliver(ctx, h.source(), fresh); err != nil {
-		return err
+		if len(fresh) == 0 {
+			return nil
+		}
 	}
 	h.recent.keep(m)
-	h.note(func(s *Status) { s.Accepted++; s.Notices += int64(len(fresh)); s.Repeats += int64(repeats) })
+	h.note(func(s *Status) {
+		if m.poison == nil { // else it is counted already
+			s.Accepted++
+		}
+		s.Notices += int64(len(fresh))
+		s.Repeats += int64(repeats)
+	})
 	return nil
 }
+
+// readers is how many calls are read for each that is delivered.
+const readers = 8
 
 // source is the hook's name among the sink's sources.
 func (h *hook) source() string { return "hooks/" + h.name }

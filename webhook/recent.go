@@ -21,8 +21,9 @@ const (
 type mark [16]byte
 
 // recent tells repeats of what the sink has from what is new. Only what is
-// equal in all that the vendor said, its time included, is a repeat: two writes
-// of one key are two notices. What the vendor gave no time is always new.
+// equal in all that the vendor said, its time and the version included, is a
+// repeat: two writes of one key are two notices. What the vendor gave no time or
+// no version is always new: two writes may fall into one second.
 type recent struct {
 	now  func() time.Time
 	mu   sync.Mutex
@@ -45,8 +46,8 @@ func (r *recent) fresh(m message) []events.Notice {
 	out := make([]events.Notice, 0, len(m.notices))
 	within := make(map[mark]bool)
 	for _, n := range m.notices {
-		k, ok := markOfNotice(n)
-		if ok && (within[k] || r.has(k)) {
+		k := markOfNotice(n)
+		if within[k] || told(n) && r.has(k) { // one look comes after both
 			continue
 		}
 		within[k] = true
@@ -63,8 +64,8 @@ func (r *recent) keep(m message) {
 		r.add(markOf(m.id))
 	}
 	for _, n := range m.notices {
-		if k, ok := markOfNotice(n); ok {
-			r.add(k)
+		if told(n) {
+			r.add(markOfNotice(n))
 		}
 	}
 }
@@ -94,10 +95,10 @@ func markOf(id string) mark {
 	return mark(sum[:16])
 }
 
-func markOfNotice(n events.Notice) (mark, bool) {
-	if n.Time.IsZero() {
-		return mark{}, false
-	}
+// told says whether a notice tells one write from the next.
+func told(n events.Notice) bool { return !n.Time.IsZero() && n.Version != "" }
+
+func markOfNotice(n events.Notice) mark {
 	h := sha256.New()
 	var b [8]byte
 	number := func(v int64) { binary.BigEndian.PutUint64(b[:], uint64(v)); h.Write(b[:]) }
@@ -108,5 +109,5 @@ func markOfNotice(n events.Notice) (mark, bool) {
 	number(int64(n.Op))
 	number(n.Size)
 	number(n.Time.UnixNano())
-	return mark(h.Sum(nil)[:16]), true
+	return mark(h.Sum(nil)[:16])
 }

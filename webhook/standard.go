@@ -151,14 +151,18 @@ func parseStandard(body []byte) ([]events.Notice, error) {
 		return nil, fmt.Errorf("%d events, want 1 to %d", len(all.Events), events.MaxNotices)
 	}
 	out := make([]events.Notice, 0, len(all.Events))
+	var bad error // the first: the others are delivered
 	for i, e := range all.Events {
 		n, err := e.notice()
 		if err != nil {
-			return nil, fmt.Errorf("event %d: %w", i, err)
+			if bad == nil {
+				bad = fmt.Errorf("event %d: %w", i, err)
+			}
+			continue
 		}
 		out = append(out, n)
 	}
-	return out, nil
+	return out, bad
 }
 
 func (e standardEvent) notice() (events.Notice, error) {

@@ -135,7 +135,7 @@ func TestRepeats(t *testing.T) {
 	// What has no time of its own is always new.
 	b = s3Bench(t)
 	for range 3 {
-		b.call(s3Call(strings.Replace(s3Body, "2026-11-28T11:59:59.123Z", "", 1)))
+		b.call(s3Call(strings.NewReplacer("2026-11-28T11:59:59.123Z", "", "17F0A1B2C3D4E5F6", "").Replace(s3Body)))
 	}
 	if n, _ := b.sink.counts(); n != 3 {
 		t.Errorf("%d notices of 3 without a time", n)
@@ -433,4 +433,41 @@ func TestFetch(t *testing.T) {
 		t.Error("fetched without TLS")
 	}
 	client.CloseIdleConnections()
+}
+
+// Two writes within a second look the same where the vendor tells neither a
+// version nor a sequence: the second must not be taken for the first.
+func TestWritesOfOneSecond(t *testing.T) {
+	b := stdBench(t)
+	for i := range 2 {
+		b.call(stdCall(fmt.Sprint("msg_", i), `{"events":[{"vendor":"s3","container":"b","key":"k","size":4,"time":"2026-11-28T11:59:59Z"}]}`))
+	}
+	if n, _ := b.sink.counts(); n != 2 {
+		t.Errorf("%d notices of 2 writes", n)
+	}
+}
+
+// What of a call makes sense is delivered, the rest is kept.
+func TestPartOfACall(t *testing.T) {
+	b := stdBench(t)
+	w := b.call(stdCall("msg_1", `{"events":[{"vendor":"s3","container":"b","key":"good"},{"vendor":"s3","container":"b","key":"\\"}]}`))
+	if n, l := b.sink.counts(); w.Code != http.StatusOK || n != 1 || l != 1 {
+		t.Errorf("%d: %d notices, %d letters; want 200, 1, 1", w.Code, n, l)
+	}
+	if s := b.Status()[0]; s.Accepted != 1 || s.Buried != 1 || s.Notices != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Strangers who send headers and no body do not keep out those who can prove
+// themselves.
+func TestStrangersDoNotShutTheDoor(t *testing.T) {
+	b := newBench(t, Hook{Name: "in", Kind: "s3", Options: map[string]string{"token": s3Token, "concurrency": "2"}})
+	h := b.hooks["in"]
+	for range 3 * cap(h.slots) {
+		h.reading <- struct{}{} // held by somebody who reads
+	}
+	if w := b.call(s3Call(s3Body)); w.Code != http.StatusOK {
+		t.Errorf("%d", w.Code)
+	}
 }

@@ -29,7 +29,10 @@ func vendors(ctx context.Context, c *config.Config) error {
 			place := at + of
 			option := new(connectors.OptionError)
 			if errors.As(err, &option) {
-				if _, ok := options[option.Name]; ok {
+				if s, ok := options[option.Name]; ok {
+					if unresolved(s) {
+						continue // its form cannot be told before it is read
+					}
 					place = at + ".options." + option.Name
 				}
 			} else if len(options) > 0 {
@@ -81,6 +84,9 @@ func allGiven(options map[string]config.Secret) map[string]string {
 	}
 	return m
 }
+
+// unresolved says whether a secret is a reference that was not followed.
+func unresolved(s config.Secret) bool { return s.Reveal() == "" && s.Ref() != "" }
 
 // given is the value of a secret, or where it was not resolved something that is
 // well formed.

@@ -60,7 +60,7 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 		return err
 	}
 	log := p.logger(c)
-	if len(c.Units) == 0 {
+	if len(c.Units) == 0 && len(c.Accounts) == 0 {
 		log.Warn("nothing is watched: there is no unit; use --watch DIR, or units in the configuration")
 	}
 	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine,
@@ -84,6 +84,9 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 // logEntry tells of what is not simply clean; of clean objects only in debug.
 func logEntry(log *slog.Logger, e *ledger.Entry) {
 	r := e.Record()
+	if r.Verdict == "" {
+		return // an event of what was known already
+	}
 	level := slog.LevelInfo
 	if r.Verdict == "clean" || r.Outcome == ledger.OutcomeGone || r.Outcome == ledger.OutcomeSuperseded {
 		level = slog.LevelDebug

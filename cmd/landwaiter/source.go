@@ -32,6 +32,7 @@ var feedColumns = []output.Column[control.Feed]{
 	{Name: "ACKED", Value: func(f control.Feed) string { return size(f.Acked) }},
 	{Name: "BURIED", Value: func(f control.Feed) string { return size(f.Buried) }},
 	{Name: "REFUSED", Value: func(f control.Feed) string { return size(f.Refused) }},
+	{Name: "STRAYS", Value: func(f control.Feed) string { return size(f.Strays) }},
 	{Name: "LAST", Value: func(f control.Feed) string { return either(stamp(f.Last), "never") }},
 	{Name: "URL", Value: func(f control.Feed) string { return f.URL }},
 	{Name: "DETAIL", Value: func(f control.Feed) string { return either(f.Error, f.Note) }},

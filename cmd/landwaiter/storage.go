@@ -36,7 +36,7 @@ var storageColumns = []output.Column[control.Storage]{
 		switch s.State {
 		case "ok":
 			return output.Good
-		case "unknown":
+		case "unknown", "degraded":
 			return output.Unsure
 		}
 		return output.Bad

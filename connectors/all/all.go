@@ -111,8 +111,9 @@ func Scheme(raw string) string {
 		return ""
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
+	if err != nil { // no path either
+		scheme, _, _ := strings.Cut(raw, ":")
+		return strings.ToLower(scheme)
 	}
 	return u.Scheme
 }

@@ -56,7 +56,7 @@ func parse(o events.Options) (settings, error) {
 	var s settings
 	p, err := events.Parse(o)
 	if err == nil && (p.Scheme != "azqueue" || len(p.Hosts) != 1 || len(p.Path) != 1 || !accountName.MatchString(p.Hosts[0]) || !queueName.MatchString(p.Path[0])) {
-		err = errors.New("want azqueue://ACCOUNT/QUEUE")
+		err = errors.New("want azqueue://account/queue, in lower case as Azure has them")
 	}
 	if err == nil {
 		err = secretsInURL(o.URL)
