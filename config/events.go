@@ -63,7 +63,7 @@ func (v *validator) events() {
 	}
 	of := func(at string, named []string) {
 		for j, u := range named {
-			if !contains(units, u) && !v.discovers() {
+			if !contains(units, u) && !v.discovers(u) {
 				v.add(at+".units["+strconv.Itoa(j)+"]", suggest(u, units), "there is no unit %s", quote(u))
 			}
 		}
@@ -86,14 +86,11 @@ func (v *validator) events() {
 	})
 }
 
-// discovers says whether units may come that are not in the file.
-func (v *validator) discovers() bool {
-	for _, a := range v.c.Accounts {
-		if len(a.Discover.Include) > 0 {
-			return true
-		}
-	}
-	return false
+// discovers says whether a unit of that name may be found with an account.
+func (v *validator) discovers(unit string) bool {
+	return slices.ContainsFunc(v.c.Accounts, func(a Account) bool {
+		return len(a.Discover.Include) > 0 && strings.HasPrefix(unit, a.Name+".")
+	})
 }
 
 // Takes says whether a place of that name becomes a unit.

@@ -36,7 +36,7 @@ type doctor struct {
 // nothing but what a probe writes and removes under its own prefix.
 func Doctor(ctx context.Context, c *config.Config, tell func(control.Check) bool) {
 	d := &doctor{c: c, tell: tell}
-	for _, look := range []func(context.Context){d.secrets, d.data, d.ledger, d.disk, d.inotify, d.listen, d.workflows, d.engines, d.units} {
+	for _, look := range []func(context.Context){d.secrets, d.data, d.ledger, d.disk, d.inotify, d.listen, d.workflows, d.engines, d.accounts, d.units} {
 		if d.stop || ctx.Err() != nil {
 			return
 		}
@@ -268,6 +268,29 @@ func about(h scan.Health) string {
 }
 
 // units opens every unit and says what it can do.
+// accounts asks those that discover for their places.
+func (d *doctor) accounts(ctx context.Context) {
+	for i, a := range d.c.Accounts {
+		if len(a.Discover.Include) == 0 {
+			continue
+		}
+		if d.c.Resolve(fmt.Sprintf("accounts[%d]", i)) != nil {
+			d.warn("account "+a.Name, "not checked: its secrets are not here", "")
+			continue
+		}
+		actx, cancel := context.WithTimeout(ctx, openWithin)
+		list, err := all.Discover(actx, connectors.Unit{Name: a.Name, URL: a.URL, Options: reveal(a.Options)})
+		cancel()
+		takes := 0
+		for _, f := range list {
+			if a.Discover.Takes(f.Name) {
+				takes++
+			}
+		}
+		d.say("account "+a.Name, err, fmt.Sprintf("%d places, %d of them wanted", len(list), takes), "check its URL and options: nothing is discovered until it answers")
+	}
+}
+
 func (d *doctor) units(ctx context.Context) {
 	daemon := &Daemon{o: Options{Config: d.c}}
 	units, err := daemon.unitsOf(d.c)

@@ -414,7 +414,7 @@ func (d *Daemon) openAgain(ctx context.Context, name string) error {
 	now, ok := waits()
 	if !ok || !equal(now.Unit, u.Unit) {
 		if st != nil {
-			err = st.Close()
+			_ = st.Close() // nothing was done with it
 		}
 		return nil // it is another by now
 	}

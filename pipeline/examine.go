@@ -291,6 +291,9 @@ func (p *Pipeline) unread(ctx context.Context, st *connectors.Storage, u *unit, 
 	}
 	switch fault.KindOf(err) {
 	case fault.NotFound:
+		if u.Versions == "all" && e.Version != "" {
+			return p.goneVersion(ctx, st, e)
+		}
 		return p.gone(e)
 	case fault.Changed:
 		return p.superseded(ctx, st, u, e)
@@ -348,6 +351,18 @@ func (p *Pipeline) reachable(ctx context.Context, st *connectors.Storage) error 
 func (p *Pipeline) gone(e *ledger.Entry) (ledger.End, error) {
 	e.Outcome, e.Verdict, e.Reason, e.Decision = ledger.OutcomeGone, scan.NotScanned, scan.Gone, ""
 	return ledger.End{Gone: true}, nil
+}
+
+// goneVersion ends an entry whose version is not there. The key may well be: only
+// a look without a version tells, and what is known of it stays if so.
+func (p *Pipeline) goneVersion(ctx context.Context, st *connectors.Storage, e *ledger.Entry) (ledger.End, error) {
+	_, err := st.Stat(ctx, object.Ref{Unit: e.UnitName, Key: e.Key})
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return ledger.End{}, err
+	}
+	end, gerr := p.gone(e)
+	end.Gone = err != nil
+	return end, gerr
 }
 
 // superseded ends an entry whose version was replaced and makes the version
