@@ -27,7 +27,7 @@ lint: $(TOOLS)/golangci-lint-$(LINTER) ## what .golangci.yml asks for
 	$< run ./...
 
 fuzz: ## each fuzz target for FUZZTIME
-	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file func; do go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file func; do go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname "$$file")" || exit 1; done
 
 bench: servers ## the bars of docs/architecture.md, as ratios in one run
 	go test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench
