@@ -12,19 +12,20 @@ import (
 
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/test/servers"
 )
 
 // small gives the world a data folder on a disk of some megabytes.
 func (w *world) small(size string) {
 	w.t.Helper()
 	if os.Getuid() != 0 {
-		w.t.Skip("only root mounts a small disk")
+		servers.Unable(w.t, "only root mounts a small disk")
 	}
 	if err := os.MkdirAll(w.data, 0o700); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := unix.Mount("landwaiter-test", w.data, "tmpfs", 0, "size="+size); err != nil {
-		w.t.Skipf("no tmpfs can be mounted here: %v", err)
+		servers.Unable(w.t, "no tmpfs can be mounted here: "+err.Error())
 	}
 	w.t.Cleanup(func() {
 		if err := unix.Unmount(w.data, unix.MNT_DETACH); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/test/servers"
 )
 
 // without runs f on a thread that has given up capabilities, which then ends.
@@ -85,7 +86,7 @@ func TestGap(t *testing.T) {
 // Without CAP_LEASE and another's file: the window tells, and removal hashes.
 func TestAnothersFile(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make another user's file")
+		servers.Unable(t, "only root can make another user's file")
 	}
 	dir := t.TempDir()
 	write(t, dir+"/f", []byte("content"))
@@ -138,7 +139,7 @@ func TestTagBounds(t *testing.T) {
 		big[strings.Repeat("k", 200)+string(rune('a'+i))] = strings.Repeat("v", 4000)
 	}
 	if _, err := d.Tag(t.Context(), object.Ref{Key: "f"}, big); err == nil {
-		t.Skip("this file system holds any number of attributes")
+		servers.Unable(t, "this file system holds any number of attributes")
 	}
 	if tags, err := d.Tags(t.Context(), object.Ref{Key: "f"}); err != nil || len(tags) != 0 {
 		t.Errorf("after a refusal: %d tags, %v", len(tags), err)

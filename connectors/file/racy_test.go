@@ -12,6 +12,7 @@ import (
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/connectortest"
 	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/test/servers"
 )
 
 // ramfs mounts a file system that stamps files by a coarse clock.
@@ -19,7 +20,7 @@ func ramfs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "ramfs", 0, ""); err != nil {
-		t.Skipf("no ramfs: %v", err)
+		servers.Unable(t, "no ramfs: "+err.Error())
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {

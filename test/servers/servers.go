@@ -38,6 +38,16 @@ func Missing(t testing.TB, what string) {
 	t.Skipf("%s is not installed: run `make servers`", what)
 }
 
+// Unable skips the test because of what this machine does not allow: not root,
+// no such file system. In CI (CI=true) that is a failure, as with Missing.
+func Unable(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("this cannot be tested here: %s", why)
+	}
+	t.Skip(why)
+}
+
 // Binary returns the path of the program name, from the folder that `make
 // servers` fills or else from PATH and the system's folders for daemons.
 func Binary(t testing.TB, name string) string {
