@@ -135,6 +135,8 @@ type reader struct {
 }
 
 // Read returns fault.Changed if the file ends elsewhere than it did at Open.
+// The token alone does not tell: a file cut off while it was written to for the
+// first time has, for a moment, the size and the times that it began with.
 func (r *reader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
@@ -142,6 +144,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.f.ReadAt(p, r.pos)
 	r.pos += int64(n)
 	switch {
+	case n > 0 && r.pos > r.info.Size:
+		return n, changed("file.Read", r.info.Key, "it has become longer")
 	case err == nil || n > 0 && err == io.EOF:
 		return n, nil
 	case err == io.EOF && r.pos < r.info.Size:

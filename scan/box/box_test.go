@@ -242,7 +242,7 @@ func TestTimeout(t *testing.T) {
 	if took := time.Since(began); took > grace+5*time.Second {
 		t.Errorf("took %v", took)
 	}
-	// A walk that merely takes long ends by itself, with what it knows.
+	// A walk that merely takes long (4 GiB in 4 MiB) ends by itself, with what it knows.
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	for range 100 {
@@ -251,7 +251,8 @@ func TestTimeout(t *testing.T) {
 		}
 	}
 	z.Close()
-	res, err := p.Inspect(context.Background(), file(t, b.Bytes()), int64(b.Len()),
+	long := bytes.Repeat(b.Bytes(), 40)
+	res, err := p.Inspect(context.Background(), file(t, long), int64(len(long)),
 		scan.Limits{Timeout: 20 * time.Millisecond, Ratio: 1 << 30}, Ask{})
 	if err != nil || res.Facts.Reason != scan.Timeout || res.Facts.Entries != 1 {
 		t.Errorf("got %+v, %v", res, err)
