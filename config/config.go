@@ -12,18 +12,19 @@ import (
 // A Config is everything that a daemon is told. Units, pools and workflows are
 // nouns with names; the rest are settings that variables and flags may override.
 type Config struct {
-	Data      string     `yaml:"data" default:"./landwaiter-data" doc:"Folder of the ledger, the quarantine and the control socket. A relative path is taken from the working folder."`
-	Server    Server     `yaml:"server" doc:"The HTTP listener."`
-	Log       Log        `yaml:"log" doc:"What is logged, on standard error."`
-	Store     Store      `yaml:"store" doc:"Where the ledger is."`
-	Bounds    Bounds     `yaml:"bounds" doc:"Numbers that keep the daemon bounded."`
-	Sandbox   string     `yaml:"sandbox" default:"auto" enum:"required,auto,off" doc:"Whether parsers of content run boxed: required refuses to start without the kernel's help, auto takes what the kernel has, off runs them as plain child processes."`
-	Units     []Unit     `yaml:"units" doc:"The storage units to watch."`
-	Pools     []Pool     `yaml:"pools" doc:"The groups of engines. Without one named default, the built-in engine is the pool default."`
-	Accounts  []Account  `yaml:"accounts" doc:"Credentials that units share, and the buckets, containers and shares that are found with them."`
-	Sources   []Source   `yaml:"sources" doc:"Queues and streams that tell of changes at once. A change of them needs a restart."`
-	Hooks     []Hook     `yaml:"hooks" doc:"Calls of vendors that the listener takes, at /hooks/NAME. A change of them needs a restart."`
-	Workflows []Workflow `yaml:"workflows" doc:"What follows a verdict. Without one named default, default reports and changes nothing."`
+	Data          string     `yaml:"data" default:"./landwaiter-data" doc:"Folder of the ledger, the quarantine and the control socket. A relative path is taken from the working folder."`
+	Server        Server     `yaml:"server" doc:"The HTTP listener."`
+	Log           Log        `yaml:"log" doc:"What is logged, on standard error."`
+	Store         Store      `yaml:"store" doc:"Where the ledger is."`
+	Bounds        Bounds     `yaml:"bounds" doc:"Numbers that keep the daemon bounded."`
+	Sandbox       string     `yaml:"sandbox" default:"auto" enum:"required,auto,off" doc:"Whether parsers of content run boxed: required refuses to start without the kernel's help, auto takes what the kernel has, off runs them as plain child processes."`
+	EncryptionKey Secret     `yaml:"encryption_key" doc:"32 bytes in base64 that seal the secrets which operators set over the API. Default: the file encryption.key in the data folder, made at the first start. Nodes that share a database need the same key."`
+	Units         []Unit     `yaml:"units" doc:"The storage units to watch."`
+	Pools         []Pool     `yaml:"pools" doc:"The groups of engines. Without one named default, the built-in engine is the pool default."`
+	Accounts      []Account  `yaml:"accounts" doc:"Credentials that units share, and the buckets, containers and shares that are found with them."`
+	Sources       []Source   `yaml:"sources" doc:"Queues and streams that tell of changes at once. A change of them needs a restart."`
+	Hooks         []Hook     `yaml:"hooks" doc:"Calls of vendors that the listener takes, at /hooks/NAME. A change of them needs a restart."`
+	Workflows     []Workflow `yaml:"workflows" doc:"What follows a verdict. Without one named default, default reports and changes nothing."`
 
 	src     *source           // the file, for excerpts
 	env     []string          // where references to secrets are looked up

@@ -3,11 +3,16 @@ package connectors
 import (
 	"context"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // A Unit is a configured storage unit. Its zero durations mean the defaults.
 type Unit struct {
-	ID       int64  // the ledger's number for it
+	ID int64 // the ledger's number for it
+	// Client is its id for those who call us; zero = the ledger gives it one.
+	Client   uuid.UUID
+	Tenant   int64  // 0 = the default
 	Name     string // unique
 	URL      string // file:///dir, s3://bucket/prefix?endpoint=…&region=…
 	Workflow string // name; "" = the default workflow

@@ -7,10 +7,13 @@ import (
 	"os/user"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/internal/seal"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
 	"github.com/landwaiter/landwaiter/remediation"
@@ -36,6 +39,9 @@ type Store interface {
 	Disallow(ctx context.Context, unit int64, sha256 []byte) error
 	Letters(ctx context.Context, source string, after ledger.ID, n int) ([]ledger.Letter, error)
 	DropLetter(ctx context.Context, id ledger.ID) error
+	NounStore
+	UserStore
+	AddAudit(ctx context.Context, r ledger.AuditRow) error
 }
 
 // Engines are the pools as operators see them.
@@ -58,6 +64,14 @@ type Control struct {
 	Fault func(unit int64) error
 	// Feeds tells how sources and hooks go; nil where no daemon runs.
 	Feeds func() []Feed
+	// Apply makes the daemon serve what the nouns say now: all of it, or nothing
+	// with an error; nil where no daemon runs.
+	Apply func(ctx context.Context) error
+	// Seal keeps secrets in nouns, Tokens signs what logins give.
+	Seal   *seal.Box
+	Tokens *account.Tokens
+
+	changing sync.Mutex // held while a noun is changed and put into force
 }
 
 // QuarantineUnit is the name of the unit that holds what is put away.

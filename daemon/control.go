@@ -59,6 +59,9 @@ func (l *Local) write(ctx context.Context) (*control.Control, error) {
 		if d.db, err = openStore(ctx, store.Options{Dir: l.config.Data, DSN: l.config.Store.DSN.Reveal(), Log: l.log, Lease: visitFor}); err != nil {
 			return err
 		}
+		if d.seal, err = openSeal(l.config); err != nil {
+			return err
+		}
 		return d.openQuarantine(ctx, at)
 	}()
 	if err != nil {
@@ -205,7 +208,11 @@ func (d *Daemon) openLate(ctx context.Context, name string) (*connectors.Storage
 			u = Inherit(u, a.URL, reveal(a.Options))
 		}
 	}
-	units, err := d.unitsOf(d.o.Config)
+	n, err := d.readNouns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	units, err := d.unitsOf(d.o.Config, n)
 	if err != nil {
 		return nil, err
 	}

@@ -15,11 +15,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/landwaiter/landwaiter/api"
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/internal/seal"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/pipeline"
 	"github.com/landwaiter/landwaiter/remediation"
@@ -43,6 +45,8 @@ type Options struct {
 	// Ready is called with the listener's address ("" if there is none) when the
 	// daemon is ready.
 	Ready func(addr string)
+	// Version is of this release, for the API's document.
+	Version string
 }
 
 // A Daemon is one running landwaiter.
@@ -59,6 +63,8 @@ type Daemon struct {
 	metrics *metrics
 	disk    disk
 	feeds   *feeds
+	api     *api.API
+	seal    *seal.Box
 
 	drain, shut time.Duration // bounds of a stop
 
@@ -116,6 +122,9 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept, Heard: d.hears,
 	})
 	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
+	if err := d.openAPI(c); err != nil {
+		return nil, err
+	}
 	if err := d.recall(ctx, c); err != nil {
 		return nil, err
 	}

@@ -293,7 +293,7 @@ func (d *doctor) accounts(ctx context.Context) {
 
 func (d *doctor) units(ctx context.Context) {
 	daemon := &Daemon{o: Options{Config: d.c}}
-	units, err := daemon.unitsOf(d.c)
+	units, err := daemon.unitsOf(d.c, &nouns{})
 	if err != nil {
 		d.say("units", err, "", "")
 		return

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -214,15 +215,31 @@ func (d *Daemon) listen() (net.Listener, error) {
 	return l, nil
 }
 
-// mux serves health and metrics; there is nothing in them to hide.
+// mux serves the API, hooks, health and metrics; in the last two there is nothing
+// to hide.
 func (d *Daemon) mux() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/api/", d.api)
 	checks := d.checks()
 	mux.Handle("/hooks/", d.feeds.handler())
 	mux.HandleFunc("GET /livez", live(checks))
 	mux.HandleFunc("GET /readyz", ready(checks))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
-	return mux
+	return anyCase(mux)
+}
+
+// anyCase lets the API's paths be written in any case.
+func anyCase(h http.Handler) http.Handler {
+	const root = "/api/"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.Path; len(p) >= len(root) && p[:len(root)] != root && strings.EqualFold(p[:len(root)], root) {
+			r.URL.Path = root + p[len(root):]
+			if r.URL.RawPath != "" {
+				r.URL.RawPath = root + r.URL.RawPath[len(root):]
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // serveHTTP serves until ctx ends, with bounds on what slow callers may hold.

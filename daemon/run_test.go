@@ -103,7 +103,7 @@ func TestStopUnderLoad(t *testing.T) {
 func serveMemory(t *testing.T, d *Daemon, name string, driver connectors.Driver) {
 	t.Helper()
 	u := connectors.Unit{Name: name, URL: "memory://" + name, SweepEvery: time.Second}
-	pu, err := d.enter(t.Context(), u, workflow.Report())
+	pu, err := d.enter(t.Context(), u, workflow.Report(), &nouns{})
 	if err != nil {
 		t.Fatal(err)
 	}

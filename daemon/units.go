@@ -77,7 +77,7 @@ func CheckWorkflows(c *config.Config) error {
 }
 
 // unitsOf turns the configured units into connectors' words.
-func (d *Daemon) unitsOf(c *config.Config) ([]connectors.Unit, error) {
+func (d *Daemon) unitsOf(c *config.Config, n *nouns) ([]connectors.Unit, error) {
 	var units []connectors.Unit
 	listed := func(u config.Unit) error {
 		if u.Name == control.QuarantineUnit {
@@ -118,7 +118,9 @@ func (d *Daemon) unitsOf(c *config.Config) ([]connectors.Unit, error) {
 	if err := connectors.Overlap(units); err != nil {
 		return nil, err
 	}
-	return units, nil
+	return n.beside(units, func(unit string, err error) {
+		d.log.Error("a storage cannot be served beside the configuration file", "unit", unit, "err", err)
+	}), nil
 }
 
 // pushed says whether a source or hook names the unit. One that names none may
@@ -141,12 +143,13 @@ type wanted struct {
 // changes nothing. What the configuration itself has wrong is an error. What a
 // storage answers never is: it may answer otherwise later, and the other units
 // have no part in it.
-func (d *Daemon) prepare(ctx context.Context, c *config.Config) (list []*wanted, err error) {
+func (d *Daemon) prepare(ctx context.Context, c *config.Config, n *nouns) (list []*wanted, err error) {
 	flows, err := workflows(c)
 	if err != nil {
 		return nil, err
 	}
-	units, err := d.unitsOf(c)
+	maps.Copy(flows, n.workflows)
+	units, err := d.unitsOf(c, n)
 	if err != nil {
 		return nil, err
 	}
@@ -244,13 +247,17 @@ func (d *Daemon) apply(ctx context.Context, c *config.Config) error {
 
 // applyLocked is apply for who holds d.changing.
 func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
-	list, err := d.prepare(ctx, c)
+	n, err := d.readNouns(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := d.prepare(ctx, c, n)
 	if err != nil {
 		return err
 	}
 	served := make(map[string]pipeline.Unit, len(list))
 	for _, w := range list {
-		pu, err := d.enter(ctx, w.unit, w.flow)
+		pu, err := d.enter(ctx, w.unit, w.flow, n)
 		if err != nil {
 			return errors.Join(err, closeAll(list))
 		}
@@ -337,7 +344,7 @@ func orDefault(name string) string {
 }
 
 // enter writes the unit, its workflow and its RealTime scans into the ledger.
-func (d *Daemon) enter(ctx context.Context, u connectors.Unit, w workflow.Workflow) (pipeline.Unit, error) {
+func (d *Daemon) enter(ctx context.Context, u connectors.Unit, w workflow.Workflow, n *nouns) (pipeline.Unit, error) {
 	id, err := d.db.EnsureUnit(ctx, u)
 	if err != nil {
 		return pipeline.Unit{}, err
@@ -352,6 +359,16 @@ func (d *Daemon) enter(ctx context.Context, u connectors.Unit, w workflow.Workfl
 		return pipeline.Unit{}, fault.New(fault.Internal, "daemon.Units", u.Name, errors.New("a snapshot's hash differs"))
 	}
 	pu := pipeline.Unit{Unit: u, Workflow: w, Hash: hash}
+	if rt, ok := n.realTime[u.Name]; ok {
+		for _, r := range rt {
+			s, err := d.db.EnsureRealTimeScan(ctx, id, r.Folder, hash, r.StartDate)
+			if err != nil {
+				return pipeline.Unit{}, err
+			}
+			pu.Scans = append(pu.Scans, s)
+		}
+		return pu, nil
+	}
 	parts := u.Partitions
 	if len(parts) == 0 {
 		parts = []string{""}

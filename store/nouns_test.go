@@ -19,10 +19,20 @@ func testUnits(t *testing.T, open func(testing.TB) *store.DB) {
 	if again := must(db.EnsureUnit(ctx, u))(t); again != id {
 		t.Errorf("got number %d, want %d", again, id)
 	}
-	u.ID = id
-	if diff := cmp.Diff(u, must(db.Unit(ctx, u.Name))(t)); diff != "" {
+	got := must(db.Unit(ctx, u.Name))(t)
+	if got.Client == (ledger.ID{}) {
+		t.Error("the unit was given no id")
+	}
+	u.ID, u.Client, u.Tenant, u.Options = id, got.Client, 1, nil // options, secrets among them, stay where they came from
+	if diff := cmp.Diff(u, got); diff != "" {
 		t.Error(diff)
 	}
+	renamed := u
+	renamed.Name = "another name"
+	if again := must(db.EnsureUnit(ctx, renamed))(t); again != id {
+		t.Errorf("renamed: got number %d, want %d", again, id)
+	}
+	must(db.EnsureUnit(ctx, u))(t)
 	u.Managed = true
 	must(db.EnsureUnit(ctx, u))(t)
 	if got := must(db.Units(ctx))(t); len(got) != 1 || got[0].Options != nil || !got[0].Managed {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/url"
@@ -67,7 +68,7 @@ func keep[K comparable, V any](n *names, gen uint64, m *map[K]V, k K, v V) {
 	(*m)[k] = v
 }
 
-const unitColumns = "id, tenant, name, workflow, config, managed, disabled"
+const unitColumns = "id, tenant, name, workflow, config, managed, disabled, client"
 
 func readUnit(c cells) (*unitRow, error) {
 	u := &unitRow{id: c.i(0), tenant: c.i(1), name: c.s(2)}
@@ -76,6 +77,7 @@ func readUnit(c cells) (*unitRow, error) {
 	}
 	u.unit.ID, u.unit.Name, u.unit.Workflow = u.id, u.name, c.s(3)
 	u.unit.Managed, u.unit.Disabled = c.i(5) != 0, c.i(6) != 0
+	u.unit.Client, u.unit.Tenant = toID(c.b(7)), u.tenant
 	u.allVersions = u.unit.Versions == "all"
 	return u, nil
 }
@@ -92,7 +94,7 @@ func (db *DB) unitNamed(ctx context.Context, name string) (*unitRow, error) {
 	if u, ok := cached(&db.names.mu, &db.names.byName, name); ok {
 		return u, nil
 	}
-	return db.loadUnit(ctx, "tenant = 1 AND name = ?", []byte(name))
+	return db.loadUnit(ctx, "name = ?", []byte(name))
 }
 
 func (db *DB) loadUnit(ctx context.Context, where string, arg any) (u *unitRow, err error) {
@@ -113,15 +115,17 @@ func (db *DB) loadUnit(ctx context.Context, where string, arg any) (u *unitRow, 
 }
 
 // EnsureUnit writes the unit's settings under its name and returns its number.
-// Options of a managed unit stay in the configuration file, which may hold
-// secrets; those of others are kept as they are, in a file that only we read.
+// Its options, which may be secrets, stay where they came from. A unit with a
+// Client is known by that: it may have had another name.
 func (db *DB) EnsureUnit(ctx context.Context, u connectors.Unit) (id int64, err error) {
 	if u.Name == "" {
 		return 0, fault.New(fault.Invalid, "store.EnsureUnit", "", nil)
 	}
 	kept := u
-	if u.Managed {
-		kept.Options = nil
+	kept.Options = nil
+	tenant, client := cmp.Or(u.Tenant, int64(defaultTenant)), u.Client
+	if client == (ledger.ID{}) {
+		client = ledger.NewID()
 	}
 	config, err := json.Marshal(kept)
 	if err != nil {
@@ -131,15 +135,20 @@ func (db *DB) EnsureUnit(ctx context.Context, u connectors.Unit) (id int64, err 
 	if at, err := url.Parse(u.URL); err == nil {
 		vendor = at.Scheme
 	}
-	now, client := micros(db.now()), ledger.NewID()
+	now := micros(db.now())
 	err = db.do(ctx, func(ctx context.Context, c conn) error {
-		if _, err := c.exec(ctx, `INSERT INTO units (client, name, vendor, workflow, config, managed, disabled, created, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		if u.Client != (ledger.ID{}) {
+			if err := takeName(ctx, c, client, u.Name); err != nil {
+				return err
+			}
+		}
+		if _, err := c.exec(ctx, `INSERT INTO units (client, tenant, name, vendor, workflow, config, managed, disabled, created, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (tenant, name) DO UPDATE SET vendor = excluded.vendor, workflow = excluded.workflow, config = excluded.config, managed = excluded.managed,
 			disabled = excluded.disabled, changed = excluded.changed`,
-			client[:], []byte(u.Name), []byte(vendor), []byte(u.Workflow), config, flag(u.Managed), flag(u.Disabled), now, now); err != nil {
+			client[:], tenant, []byte(u.Name), []byte(vendor), []byte(u.Workflow), config, flag(u.Managed), flag(u.Disabled), now, now); err != nil {
 			return err
 		}
-		if err := c.query(ctx, "SELECT id FROM units WHERE tenant = 1 AND name = ?", func(c cells) error { id = c.i(0); return nil }, []byte(u.Name)); err != nil {
+		if err := c.query(ctx, "SELECT id FROM units WHERE name = ?", func(c cells) error { id = c.i(0); return nil }, []byte(u.Name)); err != nil {
 			return err
 		}
 		return db.announce(ctx, c)
@@ -148,9 +157,20 @@ func (db *DB) EnsureUnit(ctx context.Context, u connectors.Unit) (id int64, err 
 	return id, err
 }
 
+// takeName gives the unit that is known by client its name. A unit that had the
+// name before and is no longer served keeps what is known of it under another.
+func takeName(ctx context.Context, c conn, client ledger.ID, name string) error {
+	if _, err := c.exec(ctx, "UPDATE units SET name = ? WHERE name = ? AND client <> ? AND disabled = 1",
+		[]byte(name+"#"+ledger.NewID().String()), []byte(name), client[:]); err != nil {
+		return err
+	}
+	_, err := c.exec(ctx, "UPDATE units SET name = ? WHERE client = ?", []byte(name), client[:])
+	return err
+}
+
 // Unit returns the settings of a unit by name, fault.NotFound if there is none.
 func (db *DB) Unit(ctx context.Context, name string) (connectors.Unit, error) {
-	u, err := db.loadUnit(ctx, "tenant = 1 AND name = ?", []byte(name))
+	u, err := db.loadUnit(ctx, "name = ?", []byte(name))
 	if err != nil {
 		return connectors.Unit{}, fault.New(fault.Other, "store.Unit", name, err)
 	}

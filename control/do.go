@@ -1,0 +1,106 @@
+package control
+
+import (
+	"context"
+	"errors"
+
+	"github.com/landwaiter/landwaiter/account"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+)
+
+// A Rule is what an action needs and how it is written down.
+type Rule struct {
+	Need     account.Permission
+	Category ledger.AuditCategory
+	Quiet    bool // it changes nothing: it is written down only if it is refused
+}
+
+// Rules are the actions that there are, by name: noun.verb. What is not here
+// cannot be done.
+func Rules() map[string]Rule { return rules }
+
+// An act is one action on one thing.
+type act struct {
+	action string
+	target string // what it is done to; never a secret
+	detail string // what else matters; never a secret
+}
+
+// refusal is the error of a caller who may not, and unnamed of one who did not
+// say who they are.
+var (
+	errRefused = errors.New("your role does not allow this")
+	errUnnamed = errors.New("say who you are")
+)
+
+// Unauthenticated is the reason of a fault.Denied of somebody who is not known.
+const Unauthenticated = "unauthenticated"
+
+// Unknown is the error of a caller who is not known: a missing, wrong or expired token.
+func Unknown(op string, err error) error {
+	return &fault.Error{Op: op, Kind: fault.Denied, Reason: Unauthenticated, Err: err}
+}
+
+// Allowed tells whether the caller in ctx may do the action: nil,
+// fault.Denied, with the reason Unauthenticated where nobody was named.
+func Allowed(ctx context.Context, action string) error {
+	rule, ok := rules[action]
+	if !ok {
+		return fault.New(fault.Internal, "control", action, errors.New("an action without a rule"))
+	}
+	who, named := account.From(ctx)
+	switch {
+	case rule.Need == account.Public:
+		return nil
+	case !named:
+		return Unknown("control", errUnnamed)
+	case !who.May(rule.Need):
+		return fault.New(fault.Denied, "control", action, errRefused)
+	}
+	return nil
+}
+
+// do does one thing for the caller in ctx, if they may, and writes down that
+// they did or tried. Every change that somebody asks for goes through here.
+func (c *Control) do(ctx context.Context, a act, f func(ctx context.Context, who account.Caller) error) error {
+	who, named := account.From(ctx)
+	err := Allowed(ctx, a.action)
+	allowed := err == nil
+	if allowed {
+		err = f(ctx, who)
+	}
+	rule := rules[a.action]
+	if rule.Quiet && allowed || !named && !allowed {
+		return err // strangers' tries are counted, not kept: they would fill the audit
+	}
+	row := ledger.AuditRow{Tenant: who.Tenant, Who: who.Name, WhoID: who.ID, Type: ledger.UserAction, Category: rule.Category,
+		Action: a.action, Target: a.target, Detail: a.detail}
+	switch {
+	case !allowed:
+		row.Type, row.Level, row.Detail = ledger.Access, ledger.Warning, "refused"
+	case err != nil:
+		row.Level, row.Detail = ledger.Error, joinWords(a.detail, "failed: "+fault.KindOf(err).String())
+	}
+	// What was done stands even if it could not be written down; then that is said.
+	if werr := c.Store.AddAudit(context.WithoutCancel(ctx), row); werr != nil && err == nil {
+		return werr
+	}
+	return err
+}
+
+// get is do for what gives something back.
+func get[T any](ctx context.Context, c *Control, a act, f func(ctx context.Context, who account.Caller) (T, error)) (v T, err error) {
+	err = c.do(ctx, a, func(ctx context.Context, who account.Caller) (err error) {
+		v, err = f(ctx, who)
+		return err
+	})
+	return v, err
+}
+
+func joinWords(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
