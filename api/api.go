@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -34,6 +35,7 @@ type API struct {
 	mux   *http.ServeMux
 	huma  huma.API
 	paths paths
+	names namer
 	wrong []error // what is wrong with the operations themselves
 }
 
@@ -52,6 +54,8 @@ func New(o Options) (*API, error) {
 	a := &API{c: o.Control, log: o.Log, mux: http.NewServeMux()}
 	config := huma.DefaultConfig("Landwaiter", o.Version)
 	config.Info.Description = description
+	a.names.taken = map[string]reflect.Type{}
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", a.names.name)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema in bodies: the product has none
 	config.AllowAdditionalPropertiesByDefault = true
@@ -70,6 +74,7 @@ func New(o Options) (*API, error) {
 // resources are the operations, a function for each file.
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
+	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.
@@ -141,6 +146,7 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		a.wrong = append(a.wrong, err)
 		return
 	}
+	a.names.operation = o.ID
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {

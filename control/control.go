@@ -67,9 +67,13 @@ type Control struct {
 	// Apply makes the daemon serve what the nouns say now: all of it, or nothing
 	// with an error; nil where no daemon runs.
 	Apply func(ctx context.Context) error
-	// Seal keeps secrets in nouns, Tokens signs what logins give.
+	// Seal keeps secrets in nouns with the key that Keeper keeps; Tokens signs what
+	// logins give.
 	Seal   *seal.Box
+	Keeper Keeper
 	Tokens *account.Tokens
+	// Checks looks at the parts of the daemon; nil where none runs.
+	Checks func(ctx context.Context) []Part
 
 	changing sync.Mutex // held while a noun is changed and put into force
 }

@@ -6,6 +6,20 @@ import (
 )
 
 var rules = map[string]Rule{
+	"encryption.look":   {account.System, ledger.CategorySetting, true},
+	"encryption.rotate": {account.System, ledger.CategorySetting, false},
+
+	"health.look": {account.Public, ledger.CategoryOther, true},
+
+	"license.look":  {account.Read, ledger.CategorySetting, true},
+	"license.offer": {account.System, ledger.CategorySetting, false},
+
+	"ocm.look": {account.Read, ledger.CategorySetting, true},
+	"ocm.set":  {account.System, ledger.CategorySetting, false},
+
+	"onboarding.go":   {account.Operate, ledger.CategorySetting, false},
+	"onboarding.look": {account.Public, ledger.CategorySetting, true},
+
 	"session.open":    {account.Public, ledger.CategoryUser, false},
 	"session.refresh": {account.Public, ledger.CategoryUser, true},
 	"session.close":   {account.Own, ledger.CategoryUser, false},

@@ -122,7 +122,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept, Heard: d.hears,
 	})
 	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
-	if err := d.openAPI(c); err != nil {
+	if err := d.openAPI(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := d.recall(ctx, c); err != nil {
