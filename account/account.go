@@ -94,6 +94,9 @@ func Machine(name string) Caller {
 	return Caller{Name: name, Role: Administrator, Tenant: DefaultTenant}
 }
 
+// IsMachine reports whether it is the operator of the machine, who sees all tenants.
+func (c Caller) IsMachine() bool { return c.ID == uuid.Nil && c.Role == Administrator }
+
 type callerKey struct{}
 
 // With says in a context who asks.

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -75,6 +76,7 @@ func New(o Options) (*API, error) {
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
 	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm,
+	(*API).ours,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.
@@ -94,8 +96,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			writeProblem(w, newProblem(http.StatusInternalServerError, "internal error"))
 		}
 	}()
-	if !a.paths.canonical(r) {
+	switch methods := a.paths.canonical(r); {
+	case methods == nil:
 		writeProblem(w, newProblem(http.StatusNotFound, "there is no such path"))
+		return
+	case !slices.Contains(methods, r.Method):
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		writeProblem(w, newProblem(http.StatusMethodNotAllowed, "this path takes "+strings.Join(methods, ", ")))
 		return
 	}
 	a.mux.ServeHTTP(w, r)

@@ -41,14 +41,14 @@ func (f *Form) Resolve(ctx huma.Context) []error {
 	u := ctx.URL()
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return []error{errForm}
+		return []error{fmt.Errorf("%w: %w", errForm, err)}
 	}
 	f.take(query)
 	limit := ctx.Operation().MaxBodyBytes
 	data, err := io.ReadAll(io.LimitReader(ctx.BodyReader(), limit+1))
 	switch {
 	case err != nil:
-		return []error{errForm}
+		return []error{fmt.Errorf("%w: %w", errForm, err)}
 	case int64(len(data)) > limit:
 		return []error{newProblem(413, fmt.Sprintf("the body has more than %d bytes", limit))}
 	case len(data) == 0:

@@ -92,7 +92,7 @@ func serve[A, T any](mux *http.ServeMux, name string, f func(context.Context, A)
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		out := bufio.NewWriter(w)
 		enc := json.NewEncoder(out)
-		for v, err := range f(r.Context(), arg) {
+		for v, err := range f(AsMachine(r.Context()), arg) {
 			var line reply
 			if err != nil {
 				line.Error = &wireError{fault.KindOf(err), err.Error()}

@@ -256,6 +256,7 @@ func (d *Daemon) bounds(c *config.Config) pipeline.Bounds {
 
 func (d *Daemon) finished(e *ledger.Entry) {
 	d.metrics.entry(e)
+	d.control.Stream.Publish(e)
 	if d.o.Finished != nil {
 		d.o.Finished(e)
 	}

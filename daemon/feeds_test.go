@@ -12,6 +12,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/object"
 	"github.com/landwaiter/landwaiter/test/servers"
@@ -122,7 +123,7 @@ func TestHook(t *testing.T) {
 	if l := r.records("other", "bad"); len(l) > 0 {
 		t.Errorf("a unit that is not the hook's was looked at: %+v", l)
 	}
-	feeds, err := r.Control().Sources(t.Context())
+	feeds, err := r.Control().Sources(control.AsMachine(t.Context()))
 	if err != nil || len(feeds) != 1 || feeds[0].Acked != 2 || feeds[0].Refused != 1 {
 		t.Errorf("%+v, %v", feeds, err)
 	}

@@ -23,7 +23,7 @@ func (r *running) hup(words ...string) {
 
 func (r *running) state(name string) control.Storage {
 	r.w.t.Helper()
-	l, err := r.Control().Storages(r.w.t.Context())
+	l, err := r.Control().Storages(control.AsMachine(r.w.t.Context()))
 	if err != nil {
 		r.w.t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/daemon"
 	"github.com/landwaiter/landwaiter/internal/output"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -98,6 +99,7 @@ type exiting int
 // run parses args, runs the command and returns the exit code. It writes only
 // to app's writers.
 func run(ctx context.Context, args []string, app *App) (code int) {
+	ctx = control.AsMachine(ctx)
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(exiting)

@@ -34,12 +34,13 @@ func TestMain(m *testing.M) {
 
 // A world is a daemon that runs.
 type world struct {
-	t    *testing.T
-	url  string
-	d    *daemon.Daemon
-	data string
-	log  *bytes.Buffer
-	stop func()
+	t     *testing.T
+	url   string
+	d     *daemon.Daemon
+	data  string
+	inbox string // a folder for a configuration to watch
+	log   *bytes.Buffer
+	stop  func()
 }
 
 // The passwords of the users that a world has from the start.
@@ -47,7 +48,7 @@ const password = "correct horse battery"
 
 // A setup says what a world is made of; zero = SQLite and no configuration file.
 type setup struct {
-	config   string // YAML; DATA stands for the data folder
+	config   string // YAML; DATA and INBOX stand for the world's folders
 	postgres bool
 	data     string // an earlier world's
 }
@@ -66,7 +67,7 @@ func both(t *testing.T, s setup, f func(t *testing.T, w *world)) {
 // start starts a daemon with the users reader (read only), admin and tenantadmin.
 func start(t *testing.T, s setup) *world {
 	t.Helper()
-	w := &world{t: t, data: s.data, log: &bytes.Buffer{}}
+	w := &world{t: t, data: s.data, inbox: t.TempDir(), log: &bytes.Buffer{}}
 	if w.data == "" {
 		w.data = t.TempDir()
 	}
@@ -74,7 +75,7 @@ func start(t *testing.T, s setup) *world {
 	if s.postgres {
 		text += "store: {dsn: " + servers.Postgres(t) + "}\n"
 	}
-	text += strings.ReplaceAll(s.config, "DATA", w.data)
+	text += strings.NewReplacer("DATA", w.data, "INBOX", w.inbox).Replace(s.config)
 	file := filepath.Join(w.data, "landwaiter.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
