@@ -116,10 +116,11 @@ type Op struct {
 	Action  string // of control.Rules
 	Tag     string
 	Summary string
-	About   string // more than the summary says
-	Status  int    // of success; 200
-	MaxBody int64  // bytes; 1 MiB
-	Errors  []int  // beside those that every operation has
+	About   string  // more than the summary says
+	Status  int     // of success; 200
+	MaxBody int64   // bytes; 1 MiB
+	Errors  []int   // beside those that every operation has
+	Form    []field // of an input that is a Form
 	Change  func(*huma.Operation)
 }
 
@@ -161,6 +162,15 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		}
 		return out, nil
 	})
+	if o.Form != nil { // not before: huma would read the body itself
+		a.operation(o.Method, o.Path).RequestBody = formBody(o.Form)
+	}
+}
+
+// operation is what the document says of an operation.
+func (a *API) operation(method, path string) *huma.Operation {
+	p := a.huma.OpenAPI().Paths[path]
+	return map[string]*huma.Operation{http.MethodGet: p.Get, http.MethodPost: p.Post, http.MethodPut: p.Put, http.MethodPatch: p.Patch, http.MethodDelete: p.Delete}[method]
 }
 
 // identify finds out who asks, and refuses at once who may not: before a byte of

@@ -197,3 +197,24 @@ func (f *Form) File(name string) []byte {
 	}
 	return nil
 }
+
+// formBody documents a form with files, and the same names in JSON.
+func formBody(fields []field) *huma.RequestBody {
+	object := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}
+	for _, f := range fields {
+		s := &huma.Schema{Type: huma.TypeString}
+		switch f.kind {
+		case "binary":
+			s.Format = "binary"
+		case "boolean", "integer":
+			s.Type = f.kind
+		case "array":
+			s.Type, s.Items = huma.TypeArray, &huma.Schema{Type: huma.TypeString}
+		}
+		object.Properties[f.name] = s
+		if f.needed {
+			object.Required = append(object.Required, f.name)
+		}
+	}
+	return &huma.RequestBody{Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: object}, "application/json": {Schema: object}}}
+}

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/landwaiter/landwaiter/control"
 )
 
@@ -107,7 +105,7 @@ func (a *API) license() {
 			return &Done{none()}, a.c.License(ctx, "online")
 		})
 	register(a, Op{ID: "activateLicenseOffline", Method: "POST", Path: "/api/settings/admin/license/activate/offline", Action: "license.offer", Tag: tag,
-		Summary: "Activate a license offline", About: "None is needed.", Change: formBody(field{"LicenseContent", "binary", true})},
+		Summary: "Activate a license offline", About: "None is needed.", Form: []field{{"LicenseContent", "binary", true}}},
 		func(ctx context.Context, in *struct{ Form }) (*Done, error) {
 			if len(in.File("LicenseContent")) == 0 {
 				return nil, newProblem(http.StatusBadRequest, "LicenseContent is needed")
@@ -187,28 +185,4 @@ func (a *API) ocm() {
 		func(ctx context.Context, _ *struct{}) (*Done, error) {
 			return &Done{done()}, a.c.SetOCM(ctx, "release", func(o *control.OCM) { o.Managed = false })
 		})
-}
-
-// formBody documents a form with files, and the same names in JSON.
-func formBody(fields ...field) func(*huma.Operation) {
-	return func(op *huma.Operation) {
-		form, object := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}, &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}
-		for _, f := range fields {
-			s := &huma.Schema{Type: huma.TypeString}
-			switch f.kind {
-			case "binary":
-				s.Format = "binary"
-			case "boolean", "integer":
-				s.Type = f.kind
-			case "array":
-				s.Type, s.Items = huma.TypeArray, &huma.Schema{Type: huma.TypeString}
-			}
-			form.Properties[f.name] = s
-			object.Properties[f.name] = s
-			if f.needed {
-				form.Required = append(form.Required, f.name)
-			}
-		}
-		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: form}, "application/json": {Schema: object}}}
-	}
 }

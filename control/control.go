@@ -25,6 +25,7 @@ import (
 type Store interface {
 	Units(ctx context.Context) ([]connectors.Unit, error)
 	UnitState(ctx context.Context, unit int64) (ledger.UnitState, error)
+	Gone(ctx context.Context) (map[int64]time.Time, error)
 	Counts(ctx context.Context, unit int64) ([]ledger.Count, error)
 	Backlog(ctx context.Context, unit int64) (int64, error)
 	Entries(ctx context.Context, f ledger.Filter) (ledger.Page, error)
@@ -296,13 +297,17 @@ func (c *Control) Replay(ctx context.Context, id string) (Effect, error) {
 	})
 }
 
-// Storages lists the units.
+// Storages lists the units, those that are gone too.
 func (c *Control) Storages(ctx context.Context) ([]Storage, error) {
 	return get(ctx, c, act{action: "storage.list"}, func(ctx context.Context, _ account.Caller) ([]Storage, error) { return c.storages(ctx) })
 }
 
 func (c *Control) storages(ctx context.Context) ([]Storage, error) {
 	units, err := c.units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := c.Store.Gone(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -322,7 +327,7 @@ func (c *Control) storages(ctx context.Context) ([]Storage, error) {
 		}
 		switch {
 		case u.Disabled:
-			s.State = "disabled"
+			s.State, s.Gone, s.Detail = "gone", gone[u.ID], "neither the configuration nor an account names it any more; what is known of it stays"
 		case c.Fault == nil:
 			s.State, s.Detail = "unknown", "no daemon runs on this data folder; landwaiter doctor opens the units"
 		default:
@@ -342,7 +347,8 @@ func (c *Control) storages(ctx context.Context) ([]Storage, error) {
 	return list, nil
 }
 
-// Coverage counts, for each unit, what has which verdict.
+// Coverage counts, for each unit, what has which verdict; of those that are
+// gone, what had one.
 func (c *Control) Coverage(ctx context.Context) ([]Coverage, error) {
 	return get(ctx, c, act{action: "storage.list"}, func(ctx context.Context, _ account.Caller) ([]Coverage, error) { return c.coverage(ctx) })
 }
@@ -352,9 +358,13 @@ func (c *Control) coverage(ctx context.Context) ([]Coverage, error) {
 	if err != nil {
 		return nil, err
 	}
+	gone, err := c.Store.Gone(ctx)
+	if err != nil {
+		return nil, err
+	}
 	list := []Coverage{}
 	for _, u := range units {
-		if u.Disabled || u.Name == QuarantineUnit {
+		if u.Name == QuarantineUnit {
 			continue
 		}
 		st, err := c.Store.UnitState(ctx, u.ID)
@@ -365,11 +375,11 @@ func (c *Control) coverage(ctx context.Context) ([]Coverage, error) {
 		if err != nil {
 			return nil, err
 		}
-		cov := Coverage{Unit: u.Name, Event: st.LastEvent, Swept: st.SweepEnd, Listed: st.Listed, Gaps: st.Gaps, Promise: u.SweepEvery, Counts: []Count{}}
+		cov := Coverage{Unit: u.Name, Gone: gone[u.ID], Event: st.LastEvent, Swept: st.SweepEnd, Listed: st.Listed, Gaps: st.Gaps, Promise: u.SweepEvery, Counts: []Count{}}
 		if cov.Pending, err = c.Store.Backlog(ctx, u.ID); err != nil {
 			return nil, err
 		}
-		if !st.Covered.IsZero() {
+		if !st.Covered.IsZero() && !u.Disabled {
 			cov.Lag = time.Since(st.Covered).Round(time.Millisecond)
 			cov.Within = cov.Lag <= u.SweepEvery+st.SweepEnd.Sub(st.Covered)+time.Minute
 		}

@@ -149,17 +149,9 @@ func (c *Control) held(ctx context.Context, id string) (ledger.QuarantineItem, s
 // never over another one (fault.Exists), and allows its hash for the unit
 // before it appears, so that it is not put away again at once.
 func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error) {
-	return get(ctx, c, act{action: "quarantine.restore", target: clip(r.ID), detail: dry(r.DryRun)}, func(ctx context.Context, who account.Caller) (Effect, error) {
+	return get(ctx, c, act{action: "quarantine.restore", target: clip(r.ID), dryRun: r.DryRun}, func(ctx context.Context, who account.Caller) (Effect, error) {
 		return c.restore(ctx, who, r)
 	})
-}
-
-// dry says in the audit that nothing was to be done.
-func dry(run bool) string {
-	if run {
-		return "dry run"
-	}
-	return ""
 }
 
 func (c *Control) restore(ctx context.Context, who account.Caller, r RestoreRequest) (Effect, error) {
@@ -216,7 +208,7 @@ func (c *Control) restore(ctx context.Context, who account.Caller, r RestoreRequ
 
 // Purge destroys an object for good.
 func (c *Control) Purge(ctx context.Context, id string, dryRun bool) (Effect, error) {
-	return get(ctx, c, act{action: "quarantine.purge", target: clip(id), detail: dry(dryRun)}, func(ctx context.Context, who account.Caller) (Effect, error) {
+	return get(ctx, c, act{action: "quarantine.purge", target: clip(id), dryRun: dryRun}, func(ctx context.Context, who account.Caller) (Effect, error) {
 		return c.purgeOne(ctx, who, id, dryRun)
 	})
 }
