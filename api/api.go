@@ -31,13 +31,14 @@ type Options struct {
 
 // An API answers requests below /api. It is safe for concurrent use.
 type API struct {
-	c     *control.Control
-	log   *slog.Logger
-	mux   *http.ServeMux
-	huma  huma.API
-	paths paths
-	names namer
-	wrong []error // what is wrong with the operations themselves
+	c      *control.Control
+	log    *slog.Logger
+	mux    *http.ServeMux
+	huma   huma.API
+	paths  paths
+	names  namer
+	static map[string][]byte // documents by path
+	wrong  []error           // what is wrong with the operations themselves
 }
 
 // maxBody bounds a request's body in bytes, where an operation says nothing else.
@@ -69,13 +70,16 @@ func New(o Options) (*API, error) {
 	for _, register := range resources {
 		register(a)
 	}
-	return a, errors.Join(a.wrong...)
+	if err := errors.Join(a.wrong...); err != nil {
+		return nil, err
+	}
+	return a, a.documents()
 }
 
 // resources are the operations, a function for each file.
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
-	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm,
+	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration,
 	(*API).ours,
 }
 
@@ -96,6 +100,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			writeProblem(w, newProblem(http.StatusInternalServerError, "internal error"))
 		}
 	}()
+	if a.document(w, r) {
+		return
+	}
 	switch methods := a.paths.canonical(r); {
 	case methods == nil:
 		writeProblem(w, newProblem(http.StatusNotFound, "there is no such path"))
@@ -162,8 +169,10 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		}
 		return out, nil
 	})
-	if o.Form != nil { // not before: huma would read the body itself
-		a.operation(o.Method, o.Path).RequestBody = formBody(o.Form)
+	told := a.operation(o.Method, o.Path)
+	delete(told.Responses, "422") // newError makes 400 of it
+	if o.Form != nil {            // not before: huma would read the body itself
+		told.RequestBody = formBody(o.Form)
 	}
 }
 

@@ -21,8 +21,13 @@ func Reseal(ctx context.Context, s NounStore, box *seal.Box) error {
 		}
 		for _, n := range list {
 			for try := 0; ; try++ {
-				body, changed, err := mapSealed(n.Body, func(sealed string) (string, error) {
-					text, err := box.Open(string(kind), sealed)
+				changed := false
+				body, err := mapStrings(n.Body, func(s string) (any, error) {
+					if !seal.Sealed(s) {
+						return s, nil
+					}
+					changed = true
+					text, err := box.Open(string(kind), s)
 					return box.Seal(string(kind), text), err
 				})
 				if err != nil {
@@ -47,20 +52,17 @@ func Reseal(ctx context.Context, s NounStore, box *seal.Box) error {
 	return nil
 }
 
-// mapSealed replaces every sealed text in a body; changed if there was one.
-func mapSealed(body json.RawMessage, f func(sealed string) (string, error)) (out json.RawMessage, changed bool, err error) {
+// mapStrings replaces every text in a body by what f says.
+func mapStrings(body json.RawMessage, f func(text string) (any, error)) (json.RawMessage, error) {
 	var v any
 	if err := json.Unmarshal(body, &v); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	var walk func(v any) (any, error)
-	walk = func(v any) (any, error) {
+	walk = func(v any) (_ any, err error) {
 		switch t := v.(type) {
 		case string:
-			if seal.Sealed(t) {
-				changed = true
-				return f(t)
-			}
+			return f(t)
 		case []any:
 			for i := range t {
 				if t[i], err = walk(t[i]); err != nil {
@@ -76,9 +78,9 @@ func mapSealed(body json.RawMessage, f func(sealed string) (string, error)) (out
 		}
 		return v, nil
 	}
-	if v, err = walk(v); err != nil || !changed {
-		return body, false, err
+	v, err := walk(v)
+	if err != nil {
+		return nil, err
 	}
-	out, err = json.Marshal(v)
-	return out, true, err
+	return json.Marshal(v)
 }

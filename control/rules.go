@@ -23,6 +23,9 @@ var rules = map[string]Rule{
 	"source.list":  {account.Read, ledger.CategoryOther, true},
 	"storage.list": {account.Read, ledger.CategoryStorage, true},
 
+	"configuration.export": {account.Operate, ledger.CategorySetting, false},
+	"configuration.import": {account.Operate, ledger.CategorySetting, false},
+
 	"encryption.look":   {account.System, ledger.CategorySetting, true},
 	"encryption.rotate": {account.System, ledger.CategorySetting, false},
 
