@@ -12,6 +12,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/scan"
 )
 
 // list is the answer of an operation of our own that lists.
@@ -68,12 +69,13 @@ func (a *API) ours() {
 			Limited
 			Unit    string    `query:"unit" maxLength:"300" doc:"Name of a storage."`
 			Verdict string    `query:"verdict" enum:"clean,suspicious,infected,not_scanned"`
+			Outcome string    `query:"outcome" enum:"done,failed,superseded,gone,canceled"`
 			State   string    `query:"state" enum:"pending,acting,finished"`
 			Prefix  string    `query:"prefix" maxLength:"4096" doc:"Of the key; bytes that are no text as \\xNN."`
 			Since   time.Time `query:"since"`
 			Refused bool      `query:"refused" doc:"An action was refused or failed."`
 		}) (*list[ledger.Record], error) {
-			q := control.EntryQuery{Unit: in.Unit, Verdict: in.Verdict, State: in.State, Prefix: in.Prefix, Since: in.Since, Refused: in.Refused}
+			q := control.EntryQuery{Unit: in.Unit, Verdict: in.Verdict, Outcome: ledger.Outcome(in.Outcome), State: in.State, Prefix: in.Prefix, Since: in.Since, Refused: in.Refused}
 			return collect(a.c.Entries(ctx, q), in.Limit)
 		})
 	register(a, Op{ID: "explain", Method: "GET", Path: "/api/landwaiter/explain", Action: "entry.explain", Tag: tag, Summary: "Tell an object's whole story",
@@ -105,6 +107,17 @@ func (a *API) ours() {
 			list, err := a.c.Coverage(ctx)
 			return listed(list, func(c control.Coverage) control.Coverage { return c }), err
 		})
+	register(a, Op{ID: "listEngines", Method: "GET", Path: "/api/landwaiter/engines", Action: "engine.list", Tag: tag, Summary: "Tell how pools and their engines are", Errors: []int{503}},
+		func(ctx context.Context, _ *struct{}) (*entries[scan.PoolStatus], error) {
+			list, err := a.c.Pools(ctx)
+			return listed(list, func(p scan.PoolStatus) scan.PoolStatus { return p }), err
+		})
+	register(a, Op{ID: "testEngines", Method: "POST", Path: "/api/landwaiter/engines/test", Action: "engine.test", Tag: tag, Summary: "Show engines the canaries and tell what they saw", Errors: []int{404, 503}},
+		func(ctx context.Context, in *struct {
+			Pool string `query:"pool" maxLength:"300" doc:"Of this pool; without it, of all."`
+		}) (*list[control.Tested], error) {
+			return collect(a.c.TestEngines(ctx, in.Pool), 10000)
+		})
 	a.quarantine(tag)
 	a.letters(tag)
 	a.events(tag)
@@ -124,11 +137,11 @@ func (a *API) quarantine(tag string) {
 			ID   ID `path:"id"`
 			Body struct {
 				To     string `json:"to,omitempty" maxLength:"16384" doc:"Another key of the storage."`
-				Days   int    `json:"allowDays,omitempty" minimum:"0" maximum:"3650" doc:"How long its hash is allowed; 0 = 30."`
+				Allow  int64  `json:"allowSeconds,omitempty" minimum:"0" maximum:"315360000" doc:"How long its hash is allowed; 0 = 30 days."`
 				DryRun bool   `json:"dryRun,omitempty"`
 			}
 		}) (*one[control.Effect], error) {
-			return single(a.c.Restore(ctx, control.RestoreRequest{ID: in.ID.String(), To: in.Body.To, Allow: time.Duration(in.Body.Days) * 24 * time.Hour, DryRun: in.Body.DryRun}))
+			return single(a.c.Restore(ctx, control.RestoreRequest{ID: in.ID.String(), To: in.Body.To, Allow: time.Duration(in.Body.Allow) * time.Second, DryRun: in.Body.DryRun}))
 		})
 	register(a, Op{ID: "purgeQuarantined", Method: "DELETE", Path: "/api/landwaiter/quarantine/{id}", Action: "quarantine.purge", Tag: tag, Summary: "Destroy an object for good", Errors: []int{404}},
 		func(ctx context.Context, in *struct {

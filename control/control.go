@@ -435,6 +435,9 @@ func ParseKey(s string) (string, error) {
 	return key, nil
 }
 
+// FormatKey writes what ParseKey reads.
+func FormatKey(key string) string { return object.FormatKey(key) }
+
 func parseID(s string) (id ledger.ID, err error) {
 	if err := id.UnmarshalText([]byte(s)); err != nil {
 		return id, fault.New(fault.Invalid, "control", s, errors.New("not an id"))
