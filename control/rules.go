@@ -26,6 +26,8 @@ var rules = map[string]Rule{
 	"configuration.export": {account.Operate, ledger.CategorySetting, false},
 	"configuration.import": {account.Operate, ledger.CategorySetting, false},
 
+	"connector.get": {account.Read, ledger.CategoryStorage, true},
+
 	"encryption.look":   {account.System, ledger.CategorySetting, true},
 	"encryption.rotate": {account.System, ledger.CategorySetting, false},
 
