@@ -57,6 +57,11 @@ const (
 	System                    // change what all tenants share
 )
 
+// String returns the permission's name.
+func (p Permission) String() string {
+	return [...]string{"public", "own", "read", "operate", "system"}[p]
+}
+
 // May reports whether a role suffices.
 func (r Role) May(p Permission) bool {
 	switch r {

@@ -140,7 +140,7 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		return
 	}
 	op := huma.Operation{OperationID: o.ID, Method: o.Method, Path: o.Path, Summary: o.Summary, Description: o.About, Tags: []string{o.Tag},
-		DefaultStatus: o.Status, MaxBodyBytes: o.MaxBody, Metadata: map[string]any{"action": o.Action}, Errors: []int{http.StatusBadRequest}}
+		DefaultStatus: o.Status, MaxBodyBytes: o.MaxBody, Metadata: map[string]any{"action": o.Action}, Extensions: map[string]any{"x-permission": rule.Need.String()}, Errors: []int{http.StatusBadRequest}}
 	if op.DefaultStatus == 0 {
 		op.DefaultStatus = http.StatusOK
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/landwaiter/landwaiter/account"
@@ -171,6 +172,22 @@ func (w *world) as(login string) *client {
 		w.t.Fatalf("no accessToken: %v", got)
 	}
 	return c
+}
+
+// session begins a session of a user, without a password: that takes its time.
+func (w *world) session(u account.User) *client {
+	w.t.Helper()
+	c := w.d.Control()
+	s := account.Session{ID: uuid.Must(uuid.NewV7()), User: u.ID, Created: time.Now(), Expires: time.Now().Add(time.Hour)}
+	_, s.Refresh = account.NewSecret("")
+	token, _, err := c.Tokens.Issue(u.ID, s.ID)
+	if err == nil {
+		err = c.Store.AddSession(context.Background(), s)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &client{w: w, token: token}
 }
 
 // admin is the administrator of the default tenant.
