@@ -18,7 +18,7 @@ import (
 func keep(t *testing.T, w *world, name, group string) ledger.Noun {
 	t.Helper()
 	c := w.d.Control()
-	body, err := json.Marshal(control.UnitBody{URL: "s3://bucket?endpoint=http://127.0.0.1:1", Options: map[string]string{"secret_access_key": c.Seal.Seal(control.SealUnit, "planted-" + name)}, ReadOnly: true})
+	body, err := json.Marshal(control.UnitBody{URL: "s3://bucket?endpoint=http://127.0.0.1:1", Options: map[string]string{"secret_access_key": c.Seal.Seal(control.SealUnit, "planted-"+name)}, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,20 @@ import (
 
 func TestMain(m *testing.M) {
 	box.Main() // a boxed child starts as this binary too
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(checked{m})
+}
+
+// checked is a run of tests after which it is looked what they covered.
+type checked struct{ m *testing.M }
+
+// Run runs the tests.
+func (c checked) Run() int {
+	code := c.m.Run()
+	if err := coverage(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
 }
 
 // A world is a daemon that runs.
@@ -232,6 +245,7 @@ func (c *client) do(method, path string, body any, header ...string) (*http.Resp
 		c.w.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer resp.Body.Close()
+	c.w.covers(method, path, resp.StatusCode)
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		c.w.t.Fatal(err)
