@@ -168,6 +168,10 @@ func Dial(ctx context.Context, data string) (*Remote, error) {
 	return &Remote{path: path, client: &http.Client{Transport: t}}, nil
 }
 
+// HTTP is a client for the daemon's API, at http://daemon/api/, as the operator
+// of the machine.
+func (r *Remote) HTTP() *http.Client { return r.client }
+
 // Close gives the connections back.
 func (r *Remote) Close() error {
 	r.client.CloseIdleConnections()
