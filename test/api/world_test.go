@@ -64,6 +64,8 @@ const password = "correct horse battery"
 type setup struct {
 	config   string // YAML; DATA and INBOX stand for the world's folders
 	postgres bool
+	dsn      string // of a PostgreSQL that is there
+	later    bool   // a further node: the users are there
 	data     string // an earlier world's
 }
 
@@ -87,7 +89,10 @@ func start(t *testing.T, s setup) *world {
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
 	if s.postgres {
-		text += "store: {dsn: " + servers.Postgres(t) + "}\n"
+		s.dsn = servers.Postgres(t)
+	}
+	if s.dsn != "" {
+		text += "store: {dsn: \"" + s.dsn + "\"}\n"
 	}
 	text += strings.NewReplacer("DATA", w.data, "INBOX", w.inbox).Replace(s.config)
 	file := filepath.Join(w.data, "landwaiter.yaml")
@@ -134,7 +139,7 @@ func start(t *testing.T, s setup) *world {
 	case <-time.After(30 * time.Second):
 		t.Fatal("not ready in 30 s")
 	}
-	if s.data == "" {
+	if s.data == "" && !s.later {
 		for login, role := range map[string]account.Role{"admin": account.Administrator, "reader": account.ReadOnlyAdministrator, "nobody": account.None} {
 			w.user(login, role, account.DefaultTenant)
 		}
