@@ -41,6 +41,7 @@ type Store interface {
 	DropLetter(ctx context.Context, id ledger.ID) error
 	NounStore
 	UserStore
+	TenantStore
 	AddAudit(ctx context.Context, r ledger.AuditRow) error
 }
 
@@ -71,7 +72,12 @@ type Control struct {
 	Seal   *seal.Box
 	Tokens *account.Tokens
 
-	changing sync.Mutex // held while a noun is changed and put into force
+	// Mail sends mail; nil where that is not set up.
+	Mail Mailer
+
+	strangers quota
+	logins    turns
+	changing  sync.Mutex // held while a noun is changed and put into force
 }
 
 // QuarantineUnit is the name of the unit that holds what is put away.

@@ -65,6 +65,9 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 	}
 	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine,
 		Finished: func(e *ledger.Entry) { logEntry(log, e) },
+		Setup: func(command string) {
+			_, _ = fmt.Fprintf(p.stderr, "There is no administrator yet. Within 24 hours, with a password of your own, run:\n\n  %s\n\n", command)
+		},
 		Ready: func(addr string) {
 			log.Info("ready", "version", version(), "listen", addr, "data", c.Data, "units", len(c.Units))
 		}})
