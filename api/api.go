@@ -70,7 +70,7 @@ func New(o Options) (*API, error) {
 // resources are the operations, a function for each file.
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
-	(*API).users, (*API).tenants, (*API).tours,
+	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.

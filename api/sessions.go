@@ -9,15 +9,15 @@ import (
 )
 
 // grant is the answer of a login.
-type grant struct {
-	Body struct {
-		Envelope
-		AccessToken            string    `json:"accessToken" doc:"A JWT for the Authorization header, after Bearer."`
-		AccessTokenExpiryTime  time.Time `json:"accessTokenExpiryTime"`
-		RefreshToken           string    `json:"refreshToken" doc:"For one call of refreshToken, which gives the next."`
-		RefreshTokenExpiryTime time.Time `json:"refreshTokenExpiryTime"`
-		User                   User      `json:"user"`
-	}
+type grant struct{ Body granting }
+
+type granting struct {
+	Envelope
+	AccessToken            string    `json:"accessToken" doc:"A JWT for the Authorization header, after Bearer."`
+	AccessTokenExpiryTime  time.Time `json:"accessTokenExpiryTime"`
+	RefreshToken           string    `json:"refreshToken" doc:"For one call of refreshToken, which gives the next."`
+	RefreshTokenExpiryTime time.Time `json:"refreshTokenExpiryTime"`
+	User                   User      `json:"user"`
 }
 
 func granted(g control.Grant) *grant {

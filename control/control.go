@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/http"
 	"os/user"
 	"slices"
 	"strings"
@@ -75,6 +76,11 @@ type Control struct {
 	// Mail sends mail; nil where that is not set up.
 	Mail Mailer
 
+	// Through makes connections to URLs that users name: identity providers.
+	// nil = directly.
+	Through http.RoundTripper
+
+	providers providers
 	strangers quota
 	logins    turns
 	changing  sync.Mutex // held while a noun is changed and put into force

@@ -22,6 +22,12 @@ var rules = map[string]Rule{
 	"password.reset": {account.Public, ledger.CategoryUser, false},
 	"password.set":   {account.Public, ledger.CategoryUser, false},
 
+	"sso.get":      {account.Operate, ledger.CategorySetting, true},
+	"sso.set":      {account.Operate, ledger.CategorySetting, false},
+	"sso.begin":    {account.Public, ledger.CategoryUser, true},
+	"sso.finish":   {account.Public, ledger.CategoryUser, false},
+	"sso.metadata": {account.Public, ledger.CategoryUser, true},
+
 	"tenant.list":   {account.System, ledger.CategoryTenant, true},
 	"tenant.add":    {account.System, ledger.CategoryTenant, false},
 	"tenant.set":    {account.System, ledger.CategoryTenant, false},
