@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -126,17 +127,26 @@ type departure struct {
 	CacheControl string      `header:"Cache-Control"`
 }
 
-// arrival is the answer of a login at a provider.
+// arrival is the answer of a login at a provider: a grant, or for a browser the
+// way to our pages.
 type arrival struct {
+	Status       int
+	Location     string `header:"Location"`
 	CacheControl string `header:"Cache-Control"`
-	Body         granting
+	Body         *granting
 }
 
-func arrived(g control.Grant, err error) (*arrival, error) {
+// arrived ends a login for a program or, by what it accepts, a browser.
+func (a *API) arrived(ctx context.Context, accept string, r control.Return) (*arrival, error) {
+	g, err := a.c.FinishSSO(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return &arrival{CacheControl: "no-store", Body: granted(g).Body}, nil
+	if strings.Contains(accept, "text/html") {
+		to, err := a.c.HandOver(ctx, g)
+		return &arrival{Status: http.StatusSeeOther, Location: to, CacheControl: "no-store"}, err
+	}
+	return &arrival{Status: http.StatusOK, CacheControl: "no-store", Body: &granted(g.Grant).Body}, nil
 }
 
 // browsers are the operations that a browser is sent to. They are GET and a form,
@@ -157,27 +167,39 @@ func (a *API) browsers() {
 			return &departure{Status: http.StatusFound, Location: d.URL, SetCookie: c, CacheControl: "no-store"}, err
 		})
 	register(a, Op{ID: "finishOidc", Method: "GET", Path: sso.CallbackPath, Action: "sso.finish", Tag: tag, Summary: "End a login by OpenID Connect",
-		About: "The provider sends the browser here. The answer is that of authenticate.", Errors: []int{401, 403, 404, 409, 503}},
+		About: "The provider sends the browser here. The answer is that of authenticate; a browser is sent on to our pages with a code.", Errors: []int{401, 403, 404, 409, 503}},
 		func(ctx context.Context, in *struct {
 			Code   string `query:"code" maxLength:"8192"`
 			State  string `query:"state" maxLength:"256"`
 			Issuer string `query:"iss" maxLength:"1024"`
 			Error  string `query:"error" maxLength:"1024" doc:"Why the provider refused."`
 			Cookie string `cookie:"landwaiter_sso" maxLength:"256"`
+			Accept string `header:"Accept" maxLength:"4096"`
 		}) (*arrival, error) {
-			return arrived(a.c.FinishSSO(ctx, control.Return{State: in.State, Cookie: in.Cookie, Code: in.Code, Issuer: in.Issuer}))
+			return a.arrived(ctx, in.Accept, control.Return{State: in.State, Cookie: in.Cookie, Code: in.Code, Issuer: in.Issuer})
 		})
 	register(a, Op{ID: "finishSaml", Method: "POST", Path: sso.ACSPath, Action: "sso.finish", Tag: tag, Summary: "End a login by SAML 2.0",
-		About: "The provider sends the browser here, with a form. The answer is that of authenticate.", Errors: []int{401, 403, 404, 409}},
+		About: "The provider sends the browser here, with a form. The answer is that of authenticate; a browser is sent on to our pages with a code.", Errors: []int{401, 403, 404, 409}},
 		func(ctx context.Context, in *struct {
 			Cookie  string `cookie:"landwaiter_sso" maxLength:"256"`
+			Accept  string `header:"Accept" maxLength:"4096"`
 			RawBody []byte `contentType:"application/x-www-form-urlencoded"`
 		}) (*arrival, error) {
 			form, err := url.ParseQuery(string(in.RawBody))
 			if err != nil {
 				return nil, fault.New(fault.Invalid, "", "", err)
 			}
-			return arrived(a.c.FinishSSO(ctx, control.Return{State: form.Get("RelayState"), Cookie: in.Cookie, Answer: form.Get("SAMLResponse")}))
+			return a.arrived(ctx, in.Accept, control.Return{State: form.Get("RelayState"), Cookie: in.Cookie, Answer: form.Get("SAMLResponse")})
+		})
+	register(a, Op{ID: "takeSsoSession", Method: "POST", Path: "/api/landwaiter/sso/session", Action: "sso.take", Tag: tag, Summary: "Take the session of a login that a browser ended",
+		About: "The code is in the address to which the browser was sent, after #sso=. It works once, for a minute.", Errors: []int{401}},
+		func(ctx context.Context, in *struct {
+			Body struct {
+				Code string `json:"code" minLength:"1" maxLength:"256"`
+			}
+		}) (*grant, error) {
+			g, err := a.c.TakeOver(ctx, in.Body.Code)
+			return granted(g), err
 		})
 	register(a, Op{ID: "getSamlMetadata", Method: "GET", Path: sso.MetadataPath, Action: "sso.metadata", Tag: tag, Summary: "Fetch what a SAML provider wants to know of us", Errors: []int{404}},
 		func(ctx context.Context, in *struct {

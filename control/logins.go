@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (c *Control) BeginSSO(ctx context.Context, tenant *ledger.ID, cookie string
 			cookie, _ = account.NewSecret("")
 		}
 		u.Type, u.Browser = s.Type, account.SumOf(cookie)
-		d = Departure{Cookie: cookie, Secure: len(s.BaseURL) > 5 && s.BaseURL[:5] == "https"}
+		d = Departure{Cookie: cookie, Secure: strings.HasPrefix(s.BaseURL, "https:")}
 		if s.Type == SAML2 {
 			p, err := c.samlOf(ctx, u.Tenant, s)
 			if err != nil {
@@ -100,6 +101,13 @@ func (c *Control) enabledSSO(ctx context.Context, tenant int64) (ledger.Noun, SS
 	return n, s, err
 }
 
+// An Arrival is a login that a provider made possible.
+type Arrival struct {
+	Grant
+
+	home string // where our pages are
+}
+
 // A Return is what a browser brings back from a provider.
 type Return struct {
 	State  string
@@ -109,37 +117,74 @@ type Return struct {
 	Answer string // of SAML
 }
 
+// handLife is how long a browser may take from the end of a login to our pages.
+const handLife = time.Minute
+
+// HandOver is where a browser goes on after a login: to our pages, with a code in
+// the part of the address that is sent nowhere.
+func (c *Control) HandOver(ctx context.Context, a Arrival) (string, error) {
+	code, sum := account.NewSecret("")
+	body, err := json.Marshal(a.Grant)
+	if err != nil {
+		return "", fault.New(fault.Internal, "control.HandOver", "", err)
+	}
+	err = c.Store.AddToken(ctx, account.Token{Hash: sum, Kind: account.TokenGrant, Body: []byte(c.Seal.Seal(SealGrant, string(body))), Expires: time.Now().Add(handLife)}, account.TokenLimit{Most: maxLogins})
+	return strings.TrimSuffix(a.home, "/") + "/#sso=" + code, err
+}
+
+// TakeOver gives the grant that a code of HandOver stands for, once.
+func (c *Control) TakeOver(ctx context.Context, code string) (Grant, error) {
+	return get(ctx, c, act{action: "sso.take"}, func(ctx context.Context, _ account.Caller) (g Grant, err error) {
+		t, err := c.Store.TakeToken(ctx, account.TokenGrant, account.SumOf(code))
+		if fault.Is(err, fault.NotFound) {
+			return g, Unknown("control.TakeOver", errToken)
+		}
+		if err != nil {
+			return g, err
+		}
+		text, err := c.Seal.Open(SealGrant, string(t.Body))
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &g)
+		}
+		if err != nil {
+			return g, fault.New(fault.Corrupt, "control.TakeOver", "", err)
+		}
+		return g, nil
+	})
+}
+
 // FinishSSO ends a login: fault.Denied if the provider's word is not good, or
 // gives the person no role.
-func (c *Control) FinishSSO(ctx context.Context, r Return) (Grant, error) {
+func (c *Control) FinishSSO(ctx context.Context, r Return) (Arrival, error) {
 	var proven account.Caller
-	return get(ctx, c, act{action: "sso.finish", proven: &proven}, func(ctx context.Context, _ account.Caller) (Grant, error) {
+	return get(ctx, c, act{action: "sso.finish", proven: &proven}, func(ctx context.Context, _ account.Caller) (Arrival, error) {
 		u, err := c.back(ctx, r)
 		if err != nil {
-			return Grant{}, err
+			return Arrival{}, err
 		}
 		n, s, err := c.enabledSSO(ctx, u.Tenant)
 		if err != nil {
-			return Grant{}, err
+			return Arrival{}, err
 		}
 		var p sso.Person
 		switch {
 		case s.Type != u.Type:
-			return Grant{}, Unknown("control.FinishSSO", errState)
+			return Arrival{}, Unknown("control.FinishSSO", errState)
 		case u.Type == SAML2:
 			p, err = c.finishSAML(ctx, u, s, r.Answer)
 		default:
 			p, err = c.finishOIDC(ctx, u, n, s, r)
 		}
 		if err != nil {
-			return Grant{}, err
+			return Arrival{}, err
 		}
 		who, err := c.personOf(ctx, u.Tenant, s, p)
 		if err != nil {
-			return Grant{}, err
+			return Arrival{}, err
 		}
 		proven = account.Caller{ID: who.ID, Name: who.Login, Role: who.Role, Tenant: who.Tenant}
-		return c.open(ctx, who)
+		g, err := c.open(ctx, who)
+		return Arrival{g, s.BaseURL}, err
 	})
 }
 

@@ -26,6 +26,7 @@ var rules = map[string]Rule{
 	"sso.set":      {account.Operate, ledger.CategorySetting, false},
 	"sso.begin":    {account.Public, ledger.CategoryUser, true},
 	"sso.finish":   {account.Public, ledger.CategoryUser, false},
+	"sso.take":     {account.Public, ledger.CategoryUser, true},
 	"sso.metadata": {account.Public, ledger.CategoryUser, true},
 
 	"tenant.list":   {account.System, ledger.CategoryTenant, true},

@@ -195,6 +195,25 @@ func TestOIDC(t *testing.T) {
 	refuse("a second time", resp, text)
 	t.Logf("cases=%d accepted=%d", cases, accepted)
 
+	// A browser that wants a page is sent to ours, with a code that works once.
+	req, err := http.NewRequest(http.MethodGet, back(b).String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html,application/xhtml+xml,*/*")
+	b.stop = w.url + "/#"
+	resp, text = b.read(b.http.Do(req))
+	b.stop = ""
+	_, code, _ := strings.Cut(resp.Header.Get("Location"), w.url+"/#sso=")
+	if resp.StatusCode != http.StatusSeeOther || len(code) != 43 || strings.Contains(text, "eyJ") {
+		t.Fatalf("a browser: %s %s %s", resp.Status, resp.Header.Get("Location"), text)
+	}
+	c := &client{w: w}
+	c.call("POST", "/api/landwaiter/sso/session", map[string]any{"code": strings.Repeat("A", 43)}, http.StatusUnauthorized)
+	page := &client{w: w, token: word(c.call("POST", "/api/landwaiter/sso/session", map[string]any{"code": code}, http.StatusOK), "accessToken")}
+	page.call("GET", "/api/group", nil, http.StatusOK)
+	c.call("POST", "/api/landwaiter/sso/session", map[string]any{"code": code}, http.StatusUnauthorized)
+
 	// A local user of the same name is not taken over; one that an administrator
 	// linked is the person's, with the role that the administrator gave.
 	w.user("mallory-admin@example.org", account.ReadOnlyAdministrator, account.DefaultTenant)
