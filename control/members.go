@@ -12,6 +12,9 @@ import (
 // setupLife is how long the token of the first administrator is good for.
 const setupLife = 24 * time.Hour
 
+// maxSetups bounds the tokens of as many starts.
+const maxSetups = 1000
+
 // Setup makes a token with which one may register as the first administrator;
 // "" if there is an administrator.
 func (c *Control) Setup(ctx context.Context) (string, error) {
@@ -20,7 +23,7 @@ func (c *Control) Setup(ctx context.Context) (string, error) {
 		return "", err
 	}
 	token, sum := account.NewSecret("")
-	return token, c.Store.AddToken(ctx, account.Token{Hash: sum, Kind: account.TokenSetup, Expires: time.Now().Add(setupLife)}, account.TokenLimit{})
+	return token, c.Store.AddToken(ctx, account.Token{Hash: sum, Kind: account.TokenSetup, Expires: time.Now().Add(setupLife)}, account.TokenLimit{Most: maxSetups})
 }
 
 // A Member is a user as the command line shows them.

@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/fault"
@@ -34,7 +36,7 @@ func (c *Control) SetUser(ctx context.Context, ch UserChange) (account.User, err
 	if ch.ID != nil {
 		target = ch.ID.String()
 	}
-	return get(ctx, c, act{action: "user.set", target: target}, func(ctx context.Context, who account.Caller) (account.User, error) {
+	return get(ctx, c, act{action: "user.set", target: target, detail: ch.words()}, func(ctx context.Context, who account.Caller) (account.User, error) {
 		id := who.ID
 		if ch.ID != nil {
 			id = *ch.ID
@@ -66,6 +68,18 @@ func (c *Control) SetUser(ctx context.Context, ch UserChange) (account.User, err
 			return ch.apply(who, u)
 		})
 	})
+}
+
+// words name what is changed.
+func (ch UserChange) words() string {
+	var list []string
+	for word, is := range map[string]bool{"login": ch.Login != nil, "name": ch.Name != nil, "email": ch.Email != nil, "role": ch.Role != nil, "password": ch.New != "", "failed logins": ch.Unlock} {
+		if is {
+			list = append(list, word)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 // renew hashes a new password for who knows the current one.
@@ -104,7 +118,7 @@ func (ch UserChange) apply(who account.Caller, u *account.User) (err error) {
 			return err
 		}
 	}
-	if ch.Unlock {
+	if ch.Unlock && u.Failures > 0 {
 		if !who.May(account.Operate) {
 			return fault.New(fault.Denied, "control.SetUser", "", errRefused)
 		}

@@ -3,9 +3,13 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
 
+	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/store"
 )
 
 // AddMember is Control.AddMember.
@@ -26,6 +30,19 @@ func (l *Local) SetMemberRole(ctx context.Context, m control.MemberChange) (cont
 // SetMemberPassword is Control.SetMemberPassword.
 func (l *Local) SetMemberPassword(ctx context.Context, m control.MemberChange) (control.Effect, error) {
 	return l.changed(ctx, func(c *control.Control) (control.Effect, error) { return c.SetMemberPassword(ctx, m) })
+}
+
+// Init makes the ledger of c, so that there is one to add users to before the
+// first start.
+func Init(ctx context.Context, c *config.Config, log *slog.Logger) error {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	db, err := openStore(ctx, store.Options{Dir: c.Data, DSN: c.Store.DSN.Reveal(), Log: log})
+	if err != nil {
+		return err
+	}
+	return db.Close()
 }
 
 // changed opens the ledger for changes and does one.

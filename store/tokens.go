@@ -24,21 +24,8 @@ func (db *DB) AddToken(ctx context.Context, t account.Token, l account.TokenLimi
 		if _, err := c.exec(ctx, "DELETE FROM tokens WHERE expires < ?", micros(db.now())); err != nil {
 			return err
 		}
-		var same, many, late int64
-		if err := c.query(ctx, `SELECT coalesce(sum(CASE WHEN hash = ? THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN kind = ? THEN 1 ELSE 0 END), 0),
-			coalesce(sum(CASE WHEN kind = ? AND owner = ? AND expires > ? THEN 1 ELSE 0 END), 0) FROM tokens`, func(c cells) error {
-			same, many, late = c.i(0), c.i(1), c.i(2)
-			return nil
-		}, t.Hash, []byte(t.Kind), []byte(t.Kind), t.Owner[:], micros(t.Expires.Add(-l.Gap))); err != nil {
+		if err := mayAdd(ctx, c, t, l); err != nil {
 			return err
-		}
-		switch {
-		case same > 0:
-			return fault.New(fault.Exists, "store.AddToken", t.Kind, errUsed)
-		case l.Most > 0 && many >= int64(l.Most):
-			return fault.New(fault.Throttled, "store.AddToken", t.Kind, errTokens)
-		case l.Gap > 0 && late > 0:
-			return fault.New(fault.Throttled, "store.AddToken", t.Kind, errSoon)
 		}
 		if l.Gap > 0 {
 			if _, err := c.exec(ctx, "DELETE FROM tokens WHERE kind = ? AND owner = ?", []byte(t.Kind), t.Owner[:]); err != nil {
@@ -49,6 +36,27 @@ func (db *DB) AddToken(ctx context.Context, t account.Token, l account.TokenLimi
 			t.Hash, []byte(t.Kind), t.Owner[:], append([]byte{}, t.Body...), micros(t.Expires))
 		return err
 	})
+}
+
+// mayAdd says what stands against a new token.
+func mayAdd(ctx context.Context, c conn, t account.Token, l account.TokenLimit) error {
+	same, err := number(ctx, c, "SELECT count(*) FROM tokens WHERE hash = ?", t.Hash)
+	if err == nil && same > 0 {
+		err = fault.New(fault.Exists, "store.AddToken", t.Kind, errUsed)
+	}
+	if err == nil && l.Most > 0 {
+		var many int64
+		if many, err = number(ctx, c, "SELECT count(*) FROM tokens WHERE kind = ?", []byte(t.Kind)); err == nil && many >= int64(l.Most) {
+			err = fault.New(fault.Throttled, "store.AddToken", t.Kind, errTokens)
+		}
+	}
+	if err == nil && l.Gap > 0 {
+		var late int64
+		if late, err = number(ctx, c, "SELECT count(*) FROM tokens WHERE kind = ? AND owner = ? AND expires > ?", []byte(t.Kind), t.Owner[:], micros(t.Expires.Add(-l.Gap))); err == nil && late > 0 {
+			err = fault.New(fault.Throttled, "store.AddToken", t.Kind, errSoon)
+		}
+	}
+	return err
 }
 
 // TakeToken uses a token up: fault.NotFound if there is none, or it is over.

@@ -43,6 +43,8 @@ type Program struct {
 	// Dial finds the running daemon by the socket in its data folder, or opens
 	// the ledger itself where none runs.
 	Dial func(ctx context.Context, o config.Options) (backend, error)
+	// Init makes the ledger where there is none.
+	Init func(ctx context.Context, o config.Options) error
 	// Doctor and Fsck look at the set-up and at stored state.
 	Doctor func(ctx context.Context, o config.Options) checks
 	Fsck   func(ctx context.Context, o config.Options, f daemon.FsckOptions) checks

@@ -28,7 +28,7 @@ import (
 // program is the rest of the program as the commands see it.
 func program(stderr io.Writer) Program {
 	p := &wired{stderr: stderr}
-	return Program{Serve: p.serve, Watch: p.watch, Scan: p.scan, Dial: p.dial, Doctor: p.doctor, Fsck: p.fsck,
+	return Program{Serve: p.serve, Watch: p.watch, Scan: p.scan, Dial: p.dial, Init: p.init, Doctor: p.doctor, Fsck: p.fsck,
 		Conform: p.conform, Storages: all.Schemes(), Engines: engines.Schemes(), Sources: sources.Schemes()}
 }
 
@@ -233,6 +233,18 @@ func (p *wired) dial(ctx context.Context, o config.Options) (backend, error) {
 		return nil, err
 	}
 	return daemon.OpenControl(ctx, c, p.logger(c))
+}
+
+func (p *wired) init(ctx context.Context, o config.Options) error {
+	o.Unresolved = true
+	c, err := config.Load(o)
+	if err == nil {
+		err = c.Resolve("store")
+	}
+	if err != nil {
+		return err
+	}
+	return daemon.Init(ctx, c, p.logger(c))
 }
 
 func (p *wired) conform(ctx context.Context, o ConformOptions, tell func(connectors.Finding)) error {

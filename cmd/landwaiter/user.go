@@ -9,6 +9,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/output"
 )
 
@@ -83,11 +84,21 @@ func (c *userAdd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	return a.ask(ctx, func(b backend) error {
+	add := func(b backend) error {
 		return forEach(a, []string{c.Name}, func(string) (control.Effect, error) {
 			return b.AddMember(ctx, control.MemberChange{Login: c.Name, Name: c.FullName, Email: c.Email, Role: c.Role, Password: password})
 		})
-	})
+	}
+	b, err := a.Program.Dial(ctx, a.options())
+	if fault.Is(err, fault.NotFound) { // before the first start
+		if err = a.Program.Init(ctx, a.options()); err == nil {
+			b, err = a.Program.Dial(ctx, a.options())
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(add(b), b.Close())
 }
 
 // Run removes users.
