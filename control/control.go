@@ -83,6 +83,7 @@ type Control struct {
 	providers providers
 	strangers quota
 	logins    turns
+	ghosts    ghosts
 	changing  sync.Mutex // held while a noun is changed and put into force
 }
 

@@ -29,6 +29,7 @@ var (
 	errNoRole   = errors.New("the provider gives this user no role here")
 	errUnlinked = errors.New("there is a user of this name who is not linked to the provider")
 	errSubject  = errors.New("the provider does not say who it is")
+	errNoCode   = errors.New("the provider did not let this user in")
 	errReplayed = errors.New("the provider's statement was used before")
 )
 
@@ -207,6 +208,9 @@ func (c *Control) back(ctx context.Context, r Return) (u underway, err error) {
 }
 
 func (c *Control) finishOIDC(ctx context.Context, u underway, n ledger.Noun, s SSO, r Return) (sso.Person, error) {
+	if r.Code == "" {
+		return sso.Person{}, fault.New(fault.Denied, "control.FinishSSO", "", errNoCode)
+	}
 	p, err := c.oidcOf(ctx, n, s)
 	if err != nil {
 		return sso.Person{}, err

@@ -41,6 +41,16 @@ func delay(failures int) time.Duration {
 	return min(time.Second<<min(failures-freeFailures, 20), maxDelay)
 }
 
+var errSoon = errors.New("too many failed logins: wait")
+
+// tooSoon is fault.Throttled, with the time to wait, if the next login must wait.
+func tooSoon(failures int, last time.Time) error {
+	if wait := time.Until(last.Add(delay(failures))); wait > 0 {
+		return &fault.Error{Op: "control.Authenticate", Kind: fault.Throttled, After: wait, Err: errSoon}
+	}
+	return nil
+}
+
 // Authenticate logs a user in. fault.Denied if name and password are not a
 // user's, or theirs has no role yet; fault.Throttled, with the time to wait,
 // after failed logins.
@@ -49,11 +59,7 @@ func (c *Control) Authenticate(ctx context.Context, login, password string) (Gra
 	return get(ctx, c, act{action: "session.open", target: clip(login), proven: &proven}, func(ctx context.Context, _ account.Caller) (Grant, error) {
 		u, err := c.Store.UserOf(ctx, strings.ToLower(strings.TrimSpace(login)))
 		if fault.Is(err, fault.NotFound) {
-			// It takes as long as with a user, and is as wrong.
-			if _, err := account.SamePassword(ctx, "", password); err != nil {
-				return Grant{}, err
-			}
-			return Grant{}, Unknown("control.Authenticate", errLogin)
+			return Grant{}, c.ghosts.prove(ctx, login, password)
 		}
 		if err != nil {
 			return Grant{}, err
@@ -76,14 +82,14 @@ func (c *Control) prove(ctx context.Context, id ledger.ID, password string) (u a
 	if u, err = c.Store.User(ctx, id); err != nil {
 		return u, unknownIf("control.Authenticate", err)
 	}
-	if wait := time.Until(u.Failed.Add(delay(u.Failures))); wait > 0 {
-		return u, &fault.Error{Op: "control.Authenticate", Kind: fault.Throttled, After: wait, Err: errors.New("too many failed logins: wait")}
+	if err := tooSoon(u.Failures, u.Failed); err != nil {
+		return u, err
 	}
 	same, err := account.SamePassword(ctx, u.Password, password)
 	if err != nil {
 		return u, err
 	}
-	if err := c.Store.NoteLogin(ctx, u.ID, same); err != nil {
+	if err := c.Store.NoteLogin(context.WithoutCancel(ctx), u.ID, same); err != nil { // whoever hangs up has guessed all the same
 		return u, err
 	}
 	if !same {

@@ -117,6 +117,10 @@ func (c *Control) SSO(ctx context.Context) (SSO, error) {
 // in clear; one that it leaves stays as it was, and goes where the provider does.
 func (c *Control) SetSSO(ctx context.Context, change func(s *SSO)) error {
 	return c.do(ctx, act{action: "sso.set", target: ssoSetting}, func(ctx context.Context, who account.Caller) error {
+		// Whoever chooses the provider of the first tenant can make administrators of all.
+		if who.Tenant == account.DefaultTenant && !who.May(account.System) {
+			return fault.New(fault.Denied, "control.SetSSO", "", errRefused)
+		}
 		n, s, err := c.ssoOf(ctx, who.Tenant)
 		if err != nil {
 			return err

@@ -63,11 +63,14 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 	if len(c.Units) == 0 && len(c.Accounts) == 0 {
 		log.Warn("nothing is watched: there is no unit; use --watch DIR, or units in the configuration")
 	}
-	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine,
+	setup := func(command string) {
+		_, _ = fmt.Fprintf(p.stderr, "There is no administrator yet. Within 24 hours, with a password of your own, run:\n\n  %s\n\n", command)
+	}
+	if c.Log.Format == "json" {
+		setup = nil // whoever reads JSON wants nothing else
+	}
+	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine, Setup: setup,
 		Finished: func(e *ledger.Entry) { logEntry(log, e) },
-		Setup: func(command string) {
-			_, _ = fmt.Fprintf(p.stderr, "There is no administrator yet. Within 24 hours, with a password of your own, run:\n\n  %s\n\n", command)
-		},
 		Ready: func(addr string) {
 			log.Info("ready", "version", version(), "listen", addr, "data", c.Data, "units", len(c.Units))
 		}})

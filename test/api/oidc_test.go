@@ -116,6 +116,8 @@ func TestOIDC(t *testing.T) {
 	w.as("reader").call("PATCH", "/api/sso", config(p), http.StatusForbidden)
 	w.as("reader").call("GET", "/api/sso/config", nil, http.StatusForbidden)
 	(&client{w: w}).call("GET", "/api/sso/config", nil, http.StatusUnauthorized)
+	w.user("t0", account.TenantAdministrator, account.DefaultTenant) // who would make themselves more than they are
+	w.as("t0").call("PATCH", "/api/sso", config(p), http.StatusForbidden)
 	a.call("PATCH", "/api/sso", config(p), http.StatusOK)
 	got := a.call("GET", "/api/sso/config", nil, http.StatusOK)
 	if at(got, "isEnabled") != true || word(got, "authority") != p.Issuer || word(got, "clientSecret") != "" || at(got, "ssoProvider") != 1.0 {

@@ -258,6 +258,20 @@ func TestLoginsBackOff(t *testing.T) {
 	if tried[http.StatusUnauthorized] > 12 || tried[http.StatusUnauthorized] < 3 || tried[http.StatusUnauthorized]+tried[http.StatusTooManyRequests] != 30 {
 		t.Errorf("30 guesses at once: %v", tried)
 	}
+	// A name that is nobody's waits as a user's does.
+	guess := map[string]any{"userName": "Nobody-at-all", "password": "a wrong password"}
+	for range 3 {
+		c.call("POST", "/api/user/authenticate", guess, http.StatusUnauthorized)
+	}
+	guess["userName"] = "nobody-AT-all "
+	if resp, _ := c.do("POST", "/api/user/authenticate", guess); resp.StatusCode != http.StatusTooManyRequests {
+		// A slow machine may have waited already: then the next is soon.
+		for end := time.Now().Add(20 * time.Second); resp.StatusCode != http.StatusTooManyRequests; resp, _ = c.do("POST", "/api/user/authenticate", guess) {
+			if time.Now().After(end) {
+				t.Fatal("a name that is nobody's never waits")
+			}
+		}
+	}
 	// An administrator lets the user try again; the user cannot.
 	failed(100, 0)
 	unlock := map[string]any{"userId": u.ID.String(), "accountSecurity": map[string]any{"incrementalDelay": "00:00:00", "failedLoginDate": nil}}
