@@ -37,6 +37,13 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	addr := ""
+	if listener != nil {
+		addr = listener.Addr().String()
+	}
+	if err := d.setup(ctx, addr); err != nil {
+		d.log.Warn("nobody can become the first administrator over the API: use landwaiter user add", "err", err)
+	}
 	socket, err := d.listenSocket()
 	if err != nil {
 		if listener != nil {
@@ -76,10 +83,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		g.Go(func() error { return d.once(gctx) })
 	}
 	if d.o.Ready != nil {
-		addr := ""
-		if listener != nil {
-			addr = listener.Addr().String()
-		}
 		d.o.Ready(addr)
 	}
 	if err := notify("READY=1"); err != nil {

@@ -200,12 +200,31 @@ func (w *world) session(u account.User) *client {
 	_, s.Refresh = account.NewSecret("")
 	token, _, err := c.Tokens.Issue(u.ID, s.ID)
 	if err == nil {
-		err = c.Store.AddSession(context.Background(), s)
+		u, err = c.Store.User(context.Background(), u.ID) // as they are now
+	}
+	if err == nil {
+		err = c.Store.AddSession(context.Background(), s, u)
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return &client{w: w, token: token}
+}
+
+// withKey gives a user an API key and calls with it.
+func (w *world) withKey(u account.User) *client {
+	w.t.Helper()
+	c := &client{w: w}
+	store := w.d.Control().Store
+	u, err := store.User(context.Background(), u.ID)
+	if err == nil {
+		c.key, u.APIKey = account.NewSecret("")
+		_, err = store.PutUser(context.Background(), u)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
 }
 
 // admin is the administrator of the default tenant.
