@@ -35,6 +35,8 @@ type API struct {
 	huma  huma.API
 	paths paths
 	wrong []error // what is wrong with the operations themselves
+
+	optional []*huma.RequestBody // bodies that may be absent: the fields may stand in the query
 }
 
 // maxBody bounds a request's body in bytes, where an operation says nothing else.
@@ -64,12 +66,15 @@ func New(o Options) (*API, error) {
 	for _, register := range resources {
 		register(a)
 	}
+	for _, body := range a.optional {
+		body.Required = false
+	}
 	return a, errors.Join(a.wrong...)
 }
 
 // resources are the operations, a function for each file.
 var resources = []func(*API){
-	(*API).sessions, (*API).groups,
+	(*API).sessions, (*API).groups, (*API).accounts, (*API).storages, (*API).webhooks,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.

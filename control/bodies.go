@@ -18,6 +18,7 @@ type UnitBody struct {
 	Workflow ledger.ID         `json:"workflow,omitzero"` // zero = the tenant's default
 	Options  map[string]string `json:"options,omitempty"` // the connector's, each value sealed for SealUnit
 	Source   string            `json:"source,omitempty"`  // as it was given, without secrets
+	Given    string            `json:"given,omitempty"`   // the credentials as they were given, sealed for SealUnit
 	Transfer bool              `json:"transfer,omitempty"`
 	RealTime []RealTime        `json:"real_time,omitempty"`
 	ReadOnly bool              `json:"read_only,omitempty"`

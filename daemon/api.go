@@ -40,6 +40,7 @@ func (d *Daemon) openAPI(c *config.Config) error {
 	}
 	d.control.Seal, d.control.Tokens = d.seal, account.NewTokens(signing, nil)
 	d.control.Apply = d.applyNouns
+	d.control.Connect, d.control.Hear, d.control.Resweep = connect{d}, d.hear, d.pipe.Sweep
 	d.api, err = api.New(api.Options{Control: d.control, Version: d.o.Version, Log: d.log})
 	return err
 }

@@ -62,6 +62,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.pipe.Run(gctx) })
 	g.Go(func() error { return d.feeds.run(gctx, d) })
 	g.Go(func() error { return d.discover(gctx) })
+	g.Go(func() error { return d.autoDiscover(gctx) })
 	g.Go(func() error { return d.reopen(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
 	g.Go(func() error { return watchdog(gctx, d.log, d.db.Ping) })

@@ -303,11 +303,18 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 			d.pipe.Serve(pu)
 		}
 	}
+	ids := map[int64]bool{}
+	for _, u := range served {
+		ids[u.ID] = true
+	}
 	for name, u := range old {
-		if _, stays := served[name]; !stays {
-			d.pipe.Drop(u.ID)
-			d.set.Drop(name)
+		if _, stays := served[name]; stays {
+			continue
 		}
+		if !ids[u.ID] { // it has another name now
+			d.pipe.Drop(u.ID)
+		}
+		d.set.Drop(name)
 	}
 	return errors.Join(errs...)
 }
@@ -318,15 +325,15 @@ func samePlace(a, b connectors.Unit) bool {
 	return rootA == rootB && pathA == pathB
 }
 
-// disableOthers disables the units that a configuration file named once and
-// does not name any more: what is known of them stays.
+// disableOthers disables the units that the configuration file or an operator
+// named once and does not name any more: what is known of them stays.
 func (d *Daemon) disableOthers(ctx context.Context, served map[string]pipeline.Unit) error {
 	known, err := d.db.Units(ctx)
 	if err != nil {
 		return err
 	}
 	for _, u := range known {
-		if _, ok := served[u.Name]; ok || !u.Managed || u.Disabled {
+		if _, ok := served[u.Name]; ok || u.Disabled {
 			continue
 		}
 		if err := d.db.DisableUnit(ctx, u.ID); err != nil {
@@ -522,7 +529,7 @@ func restartOnly(old, c *config.Config) []string {
 		name string
 		same bool
 	}{
-		{"data", old.Data == c.Data}, {"server", old.Server == c.Server}, {"log", old.Log == c.Log}, {"sandbox", old.Sandbox == c.Sandbox},
+		{"data", old.Data == c.Data}, {"server", reflect.DeepEqual(old.Server, c.Server)}, {"log", old.Log == c.Log}, {"sandbox", old.Sandbox == c.Sandbox},
 		{"store", old.Store.DSN.Equal(c.Store.DSN)}, {"bounds", old.Bounds == c.Bounds}, {"pools", slices.Equal(plain(old.Pools), plain(c.Pools))},
 		{"sources", equalIn(old.Sources, c.Sources, func(s config.Source) any { return []any{s.Name, s.URL, s.Units, reveal(s.Options)} })},
 		{"hooks", equalIn(old.Hooks, c.Hooks, func(h config.Hook) any { return []any{h.Name, h.Kind, h.Units, reveal(h.Options)} })},

@@ -66,6 +66,7 @@ var suite = []struct {
 	{"scans", testScans},
 	{"quarantine", testQuarantine},
 	{"letters", testLetters},
+	{"retire", testRetire},
 }
 
 func TestSQLite(t *testing.T) {

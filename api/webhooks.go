@@ -1,0 +1,2 @@
+package api
+func (a *API) webhooks() {}

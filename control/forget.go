@@ -1,0 +1,63 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/landwaiter/landwaiter/account"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+)
+
+// How long a removed storage's entries that are in work have to come to an end.
+const (
+	retireWithin = 5 * time.Second
+	retireEvery  = 50 * time.Millisecond
+)
+
+// RemoveStorage takes a storage out of use: what is known of its objects stays in
+// the ledger, what is pending is canceled. fault.Exists while a scan of it runs,
+// unless force, which stops them.
+func (c *Control) RemoveStorage(ctx context.Context, id ledger.ID, force bool) error {
+	detail := ""
+	if force {
+		detail = "forced"
+	}
+	return c.do(ctx, act{action: "storage.remove", target: id.String(), detail: detail}, func(ctx context.Context, who account.Caller) error {
+		n, err := c.ownStorage(ctx, who.Tenant, id)
+		if err != nil {
+			return err
+		}
+		u, err := c.Store.UnitOf(ctx, who.Tenant, id)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		if !force && u.ID != 0 {
+			scans, err := c.Store.Scans(ctx, u.ID)
+			if err != nil {
+				return err
+			}
+			for _, s := range scans {
+				if s.Ended.IsZero() {
+					return fault.New(fault.Exists, "control.RemoveStorage", n.Name, errors.New("a scan of it runs: stop it, or say forceDelete"))
+				}
+			}
+		}
+		if err := c.removeNoun(ctx, n); err != nil || u.ID == 0 {
+			return err
+		}
+		return c.retire(context.WithoutCancel(ctx), u.ID)
+	})
+}
+
+// retire waits, within a bound, until nothing of a unit is in work. What still is
+// then was asked to end, and does when its worker comes to it.
+func (c *Control) retire(ctx context.Context, unit int64) error {
+	for end := time.Now().Add(retireWithin); ; time.Sleep(retireEvery) {
+		left, err := c.Store.RetireUnit(ctx, unit)
+		if err != nil || left == 0 || time.Now().After(end) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,317 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/landwaiter/landwaiter/account"
+	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
+)
+
+// StorageStore keeps what is known of units.
+type StorageStore interface {
+	UnitOf(ctx context.Context, tenant int64, client ledger.ID) (connectors.Unit, error)
+	Scans(ctx context.Context, unit int64) ([]ledger.Scan, error)
+	RetireUnit(ctx context.Context, unit int64) (left int64, err error)
+	LatestEntry(ctx context.Context, unit int64, key string, scan ledger.ID) (ledger.ID, error)
+}
+
+// Connect is how storages are reached.
+type Connect interface {
+	// Check says what is wrong with a unit's URL and options without calling
+	// anybody: fault.Invalid, Unsupported or Denied.
+	Check(u connectors.Unit) error
+	// Try opens the unit, lists its first objects and closes it.
+	Try(ctx context.Context, u connectors.Unit) error
+	// Discover lists the places of an account.
+	Discover(ctx context.Context, account connectors.Unit) ([]connectors.Found, error)
+	// Checklist looks at how safely a unit's bucket is set up, an item at a time.
+	Checklist(ctx context.Context, u connectors.Unit) ([]connectors.Measure, error)
+}
+
+// A StorageSpec is what is said of a storage; nil leaves what is there.
+type StorageSpec struct {
+	Name        *string
+	Vendor      *string // number or name
+	Credentials *string // JSON, as the product's pages show it for each vendor
+	File        *string // the credentials file
+	Source      *string // JSON likewise
+	Group       *ledger.ID
+	Account     *ledger.ID
+	Workflow    *ledger.ID
+	Transfer    *bool
+}
+
+// A StorageView is a storage as it is shown: no secrets.
+type StorageView struct {
+	ID       ledger.ID
+	Name     string
+	Vendor   Vendor
+	Source   string // JSON
+	URL      string
+	Group    ledger.ID
+	Account  ledger.ID
+	Workflow ledger.ID
+	Transfer bool
+	Managed  bool
+	ReadOnly bool
+	RealTime bool
+	Events   bool
+	Status   StorageStatus
+	Detail   string // why Status is not Available
+	AddedBy  ledger.ID
+	Created  time.Time
+	Changed  time.Time
+}
+
+// A StorageStatus says whether a storage works.
+type StorageStatus int
+
+// The statuses.
+const (
+	StorageAvailable StorageStatus = iota
+	StorageUnavailable
+	StorageDegraded
+)
+
+// AllStorages lists the caller's storages by name, those of the configuration file too.
+func (c *Control) AllStorages(ctx context.Context) ([]StorageView, error) {
+	return get(ctx, c, act{action: "storage.list"}, func(ctx context.Context, who account.Caller) ([]StorageView, error) {
+		nouns, err := c.Store.Nouns(ctx, who.Tenant, ledger.Unit)
+		if err != nil {
+			return nil, err
+		}
+		units, err := c.Store.Units(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var list []StorageView
+		known := map[ledger.ID]connectors.Unit{}
+		for _, u := range units {
+			known[u.Client] = u
+			if ofFile(u, who.Tenant) {
+				list = append(list, c.viewFile(ctx, u))
+			}
+		}
+		for _, n := range nouns {
+			v, err := c.viewStorage(ctx, n, known[n.ID])
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		slices.SortStableFunc(list, func(a, b StorageView) int { return strings.Compare(a.Name, b.Name) })
+		return list, nil
+	})
+}
+
+// OneStorage returns a storage of the caller's, fault.NotFound if there is none.
+func (c *Control) OneStorage(ctx context.Context, id ledger.ID) (StorageView, error) {
+	return get(ctx, c, act{action: "storage.list", target: id.String()}, func(ctx context.Context, who account.Caller) (StorageView, error) {
+		return c.storage(ctx, who.Tenant, id)
+	})
+}
+
+// storage is OneStorage for who may.
+func (c *Control) storage(ctx context.Context, tenant int64, id ledger.ID) (v StorageView, err error) {
+	u, err := c.Store.UnitOf(ctx, tenant, id)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return v, err
+	}
+	if ofFile(u, tenant) {
+		return c.viewFile(ctx, u), nil
+	}
+	n, err := c.Store.Noun(ctx, tenant, ledger.Unit, id)
+	if err != nil {
+		return v, err
+	}
+	return c.viewStorage(ctx, n, u)
+}
+
+// ofFile reports whether a unit is one of the configuration file, which are the
+// default tenant's.
+func ofFile(u connectors.Unit, tenant int64) bool {
+	return u.Managed && !u.Disabled && u.Name != QuarantineUnit && u.Tenant == tenant
+}
+
+func (c *Control) viewStorage(ctx context.Context, n ledger.Noun, u connectors.Unit) (StorageView, error) {
+	b, err := decode[UnitBody](n)
+	if err != nil {
+		return StorageView{}, err
+	}
+	v, _ := VendorOf(b.Vendor)
+	out := StorageView{ID: n.ID, Name: n.Name, Vendor: v, Source: b.Source, URL: b.URL, Group: n.Parent, Account: b.Account, Workflow: b.Workflow, Transfer: b.Transfer,
+		ReadOnly: b.ReadOnly, RealTime: len(b.RealTime) > 0, Events: b.events(), AddedBy: b.AddedBy, Created: n.Created, Changed: n.Changed}
+	out.Status, out.Detail = c.status(ctx, u)
+	return out, nil
+}
+
+// events reports whether something of it is watched by calls of the webhook.
+func (b UnitBody) events() bool {
+	return slices.ContainsFunc(b.RealTime, func(r RealTime) bool { return r.Events })
+}
+
+func (c *Control) viewFile(ctx context.Context, u connectors.Unit) StorageView {
+	v, source := describe(u.URL)
+	out := StorageView{ID: u.Client, Name: u.Name, Vendor: v, Source: source, URL: u.URL, Managed: true, ReadOnly: u.ReadOnly, RealTime: true, Events: true}
+	out.Status, out.Detail = c.status(ctx, u)
+	return out
+}
+
+// status says whether a unit works now.
+func (c *Control) status(ctx context.Context, u connectors.Unit) (StorageStatus, string) {
+	if c.Fault == nil || c.Open == nil || u.ID == 0 {
+		return StorageUnavailable, "it is not served yet"
+	}
+	open, err := c.Open(ctx, u.Name)
+	if err == nil {
+		err = c.Fault(u.ID)
+	}
+	if err != nil {
+		return StorageUnavailable, spoken(err)
+	}
+	if err := open.Degraded(); err != nil {
+		return StorageDegraded, spoken(err)
+	}
+	return StorageAvailable, ""
+}
+
+// AddStorage proves that a storage can be reached and adds it. fault.Exists if
+// the name or the place is taken.
+func (c *Control) AddStorage(ctx context.Context, s StorageSpec) (ledger.Noun, error) {
+	return get(ctx, c, act{action: "storage.add", target: said(s.Name)}, func(ctx context.Context, who account.Caller) (ledger.Noun, error) {
+		n := ledger.Noun{ID: ledger.NewID(), Tenant: who.Tenant, Kind: ledger.Unit}
+		body := UnitBody{AddedBy: who.ID}
+		if err := c.settle(ctx, who, &n, &body, s); err != nil {
+			return n, err
+		}
+		return c.addNoun(ctx, n)
+	})
+}
+
+// SetStorage changes a storage; its credentials stay as far as s does not say them.
+func (c *Control) SetStorage(ctx context.Context, id ledger.ID, s StorageSpec) (ledger.Noun, error) {
+	return get(ctx, c, act{action: "storage.set", target: id.String()}, func(ctx context.Context, who account.Caller) (ledger.Noun, error) {
+		n, err := c.ownStorage(ctx, who.Tenant, id)
+		if err != nil {
+			return n, err
+		}
+		body, err := decode[UnitBody](n)
+		if err != nil {
+			return n, err
+		}
+		if err := c.settle(ctx, who, &n, &body, s); err != nil {
+			return n, err
+		}
+		return c.setNoun(ctx, n)
+	})
+}
+
+// ownStorage is own for storages: one of the configuration file is fault.Denied.
+func (c *Control) ownStorage(ctx context.Context, tenant int64, id ledger.ID) (ledger.Noun, error) {
+	n, err := c.own(ctx, tenant, ledger.Unit, id)
+	if fault.Is(err, fault.NotFound) {
+		if u, uerr := c.Store.UnitOf(ctx, tenant, id); uerr == nil && ofFile(u, tenant) {
+			return n, fault.New(fault.Denied, "control", "unit "+u.Name, errManaged)
+		}
+	}
+	return n, err
+}
+
+// settle takes what s says into a storage and proves that it can be reached.
+func (c *Control) settle(ctx context.Context, who account.Caller, n *ledger.Noun, body *UnitBody, s StorageSpec) (err error) {
+	name := said(s.Name)
+	if s.Name == nil {
+		name = n.Name
+	}
+	if n.Name, err = c.storageName(ctx, *n, name); err != nil {
+		return err
+	}
+	if s.Transfer != nil {
+		body.Transfer = *s.Transfer
+	}
+	for _, l := range []struct {
+		kind ledger.Kind
+		said *ledger.ID
+		to   *ledger.ID
+	}{{ledger.Group, s.Group, &n.Parent}, {ledger.Account, s.Account, &body.Account}, {ledger.Workflow, s.Workflow, &body.Workflow}} {
+		if l.said == nil {
+			continue
+		}
+		if err := c.belongs(ctx, who.Tenant, l.kind, *l.said); err != nil {
+			return err
+		}
+		*l.to = *l.said
+	}
+	if n.Rev == 0 || s.Vendor != nil || s.Credentials != nil || s.File != nil || s.Source != nil || s.Account != nil {
+		if err := c.locate(ctx, who, *n, body, s); err != nil {
+			return err
+		}
+	}
+	return encode(n, body)
+}
+
+// belongs says that the noun of a kind is the tenant's; zero means none.
+func (c *Control) belongs(ctx context.Context, tenant int64, kind ledger.Kind, id ledger.ID) error {
+	if id == (ledger.ID{}) {
+		return nil
+	}
+	_, err := c.Store.Noun(ctx, tenant, kind, id)
+	if fault.Is(err, fault.NotFound) {
+		return fault.New(fault.Invalid, "control.Storage", "", errors.New("there is no such "+string(kind)))
+	}
+	return err
+}
+
+// foreign matches names that are those of other tenants' units in the ledger.
+var foreign = regexp.MustCompile(`^tenant-[0-9]+:`)
+
+// storageName checks a storage's name against all that is served.
+func (c *Control) storageName(ctx context.Context, n ledger.Noun, name string) (string, error) {
+	name, err := named("control.Storage", name, maxName)
+	if err != nil || name == n.Name {
+		return name, err
+	}
+	if name == QuarantineUnit || foreign.MatchString(name) {
+		return name, fault.New(fault.Invalid, "control.Storage", name, errors.New("this name is taken by landwaiter itself"))
+	}
+	units, err := c.Store.Units(ctx)
+	if err != nil {
+		return name, err
+	}
+	for _, u := range units {
+		if u.Name == UnitName(n.Tenant, name) && !u.Disabled && u.Client != n.ID {
+			return name, fault.New(fault.Exists, "control.Storage", name, errors.New("there is a storage of this name"))
+		}
+	}
+	return name, nil
+}
+
+func said(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// sourceNames are the fields that a source may have, as they are shown.
+var sourceNames = []string{"BucketName", "Container", "SharePath", "FolderPath", "FolderLocation"}
+
+// sourceText writes a source's fields.
+func sourceText(f fields) string {
+	m := map[string]string{}
+	for _, name := range sourceNames {
+		if v := f.get(name); v != "" {
+			m[name] = v
+		}
+	}
+	b, _ := json.Marshal(m) // strings cannot fail
+	return string(b)
+}
