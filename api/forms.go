@@ -44,6 +44,15 @@ func takesForm[T any](a *API) func(*huma.Operation) {
 	}
 }
 
+// readsItself leaves an operation's body to its function.
+func readsItself(op *huma.Operation) { op.SkipValidateBody = true }
+
+// withoutBody lets an operation's body be absent.
+func (a *API) withoutBody(op *huma.Operation) {
+	op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{}}
+	a.optional, op.SkipValidateBody = append(a.optional, op.RequestBody), true
+}
+
 // read returns the fields: those of the body win.
 func (f *Form[T]) read(a *API) (v T, err error) {
 	all := map[string]any{}

@@ -80,7 +80,7 @@ func (a *API) storageLists() {
 			return name(ctx, in.StorageID, in.UserID)
 		})
 	register(a, Op{ID: "addStorages", Method: "POST", Path: "/api/storage/batch", Action: "storage.add", Tag: tag, Summary: "Add batch of storages",
-		About: "An array of what POST /api/storage takes, or an object that holds it as storages. What became of each, GET /api/storage/results tells for a day.", Errors: []int{503}},
+		About: "An array of what POST /api/storage takes, or an object that holds it as storages. What became of each, GET /api/storage/results tells for a day.", Errors: []int{503}, Change: readsItself},
 		func(ctx context.Context, in *batchInput) (*batchAnswer, error) {
 			specs, err := in.specs(a)
 			if err != nil {

@@ -20,6 +20,7 @@ type StorageStore interface {
 	UnitOf(ctx context.Context, tenant int64, client ledger.ID) (connectors.Unit, error)
 	Scans(ctx context.Context, unit int64) ([]ledger.Scan, error)
 	RetireUnit(ctx context.Context, unit int64) (left int64, err error)
+	ScanOf(ctx context.Context, unit int64, id ledger.ID) (ledger.Scan, error)
 	LatestEntry(ctx context.Context, unit int64, key string, scan ledger.ID) (ledger.ID, error)
 }
 

@@ -299,7 +299,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 				d.log.Error("unit cannot be opened: its entries wait, it is tried again", "unit", w.unit.Name, "err", w.err)
 			}
 		}
-		if !w.same || before.Hash != pu.Hash {
+		if !w.same || before.Hash != pu.Hash || !reflect.DeepEqual(before.Scans, pu.Scans) {
 			d.pipe.Serve(pu)
 		}
 	}

@@ -131,3 +131,15 @@ func (db *DB) endPending(ctx context.Context, unit int64) (n int, err error) {
 	})
 	return n, err
 }
+
+// ScanOf returns a scan of a unit, fault.NotFound if the unit has none of the id.
+func (db *DB) ScanOf(ctx context.Context, unit int64, id ledger.ID) (ledger.Scan, error) {
+	s, err := db.scan(ctx, id)
+	if err == nil && s.unit != unit {
+		err = fault.New(fault.NotFound, "store", "scan", nil)
+	}
+	if err != nil {
+		return ledger.Scan{}, err
+	}
+	return s.scan, nil
+}

@@ -21,7 +21,7 @@ func testRetire(t *testing.T, open func(testing.TB) *store.DB) {
 		t.Errorf("got unit %d, want %d", got.ID, b.unit)
 	}
 	for _, err := range []error{second(db.UnitOf(ctx, 2, u.Client)), second(db.UnitOf(ctx, 0, ledger.NewID())), second(db.LatestEntry(ctx, b.unit, "none", ledger.ID{})),
-		second(db.RetireUnit(ctx, 999))} {
+		second(db.RetireUnit(ctx, 999)), second(db.ScanOf(ctx, 999, b.scan.ID)), second(db.ScanOf(ctx, b.unit, ledger.NewID()))} {
 		if !fault.Is(err, fault.NotFound) {
 			t.Errorf("got %v, want NotFound", err)
 		}
@@ -34,6 +34,9 @@ func testRetire(t *testing.T, open func(testing.TB) *store.DB) {
 		b.intake(b.look("pending "+string(rune('a'+i%26))+time.Duration(i).String(), "1"))
 	}
 	b.intake(b.look("done", "2"))
+	if s := must(db.ScanOf(ctx, b.unit, b.scan.ID))(t); s.ID != b.scan.ID {
+		t.Errorf("%+v", s)
+	}
 	latest := must(db.LatestEntry(ctx, b.unit, "done", b.scan.ID))(t)
 	if got := must(db.LatestEntry(ctx, b.unit, "done", ledger.ID{}))(t); got != latest {
 		t.Errorf("got %v, want %v", got, latest)

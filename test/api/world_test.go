@@ -50,6 +50,7 @@ type setup struct {
 	config   string // YAML; DATA stands for the data folder
 	postgres bool
 	data     string // an earlier world's
+	noServer bool   // config says what the listener is
 }
 
 // both runs a test on SQLite and on PostgreSQL.
@@ -71,6 +72,9 @@ func start(t *testing.T, s setup) *world {
 		w.data = t.TempDir()
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
+	if s.noServer {
+		text = ""
+	}
 	if s.postgres {
 		text += "store: {dsn: " + servers.Postgres(t) + "}\n"
 	}
