@@ -165,7 +165,10 @@ func TestPublicWebhooks(t *testing.T) {
 	}
 	const primary, secondary = "BOX-SIGNATURE-PRIMARY", "BOX-SIGNATURE-SECONDARY"
 	file := word(call(body, "first", primary, time.Now(), http.StatusOK), "correlationId")
-	eventually(t, "verdict", func() bool { r, ok := w.entry("Box", file); return ok && r.Verdict == "clean" && r.Key == "Reports/q.txt" })
+	eventually(t, "verdict", func() bool {
+		r, ok := w.entry("Box", file)
+		return ok && r.Verdict == "clean" && r.Key == "Reports/q.txt"
+	})
 	call(body, "second", secondary, time.Now(), http.StatusOK)
 	call(body, "third", primary, time.Now(), http.StatusUnauthorized)
 	call(body, "second", primary, time.Now(), http.StatusUnauthorized)
@@ -204,14 +207,21 @@ func TestWebhookRate(t *testing.T) {
 	a := w.admin()
 	id := word(a.call("POST", "/api/storage", map[string]any{"Name": "Many", "StorageVendorType": "LocalFolder", "Source": map[string]any{"FolderPath": dir}}, http.StatusOK), "storageId")
 	w.watch(id, control.RealTime{Events: true})
-	const callers, each = 16, 25
+	key, sum := account.NewSecret("")
+	robot := w.user("robot", account.TenantAdministrator, account.DefaultTenant)
+	robot.APIKey = sum
+	if _, err := w.d.Control().Store.PutUser(context.Background(), robot); err != nil {
+		t.Fatal(err)
+	}
+	caller := &client{w: w, key: key}
+	const callers, each = 16, 100
 	began := time.Now()
 	var wg sync.WaitGroup
 	for i := range callers {
 		wg.Go(func() {
 			for j := range each {
 				name := strings.Repeat("d/", i) + "f" + strings.Repeat("x", j)
-				if resp, text := a.do("POST", "/api/webhook/realtime", `{"metadata":"{\"Name\":\"`+name+`\"}","storageClientId":"`+id+`"}`); resp.StatusCode != http.StatusOK {
+				if resp, text := caller.do("POST", "/api/webhook/realtime", `{"metadata":"{\"Name\":\"`+name+`\"}","storageClientId":"`+id+`"}`); resp.StatusCode != http.StatusOK {
 					t.Errorf("%s: %s", resp.Status, text)
 				}
 			}

@@ -265,4 +265,3 @@ func word(v any, path string) string {
 	s, _ := at(v, path).(string)
 	return s
 }
-
