@@ -1,6 +1,11 @@
 package connectors
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/landwaiter/landwaiter/fault"
+)
 
 // A Measure is what a look at one safety measure of a bucket gave.
 type Measure struct {
@@ -29,4 +34,18 @@ func Items() []string {
 // changes nothing.
 type Checker interface {
 	Checklist(ctx context.Context) []Measure
+}
+
+// Checklist looks at how safely the storage's place is set up; fault.Unsupported
+// where the vendor has no such thing.
+func (s *Storage) Checklist(ctx context.Context) (list []Measure, err error) {
+	c, ok := s.driver.(Checker)
+	if !ok {
+		return nil, fault.New(fault.Unsupported, "connectors.Checklist", s.unit.Name, errors.New("there is no security checklist for this vendor"))
+	}
+	err = s.do(ctx, "Checklist", never, func(int) error {
+		list = c.Checklist(ctx)
+		return ctx.Err()
+	})
+	return list, err
 }

@@ -44,10 +44,15 @@ func (c *Control) RemoveStorage(ctx context.Context, id ledger.ID, force bool) e
 				}
 			}
 		}
-		if err := c.removeNoun(ctx, n); err != nil || u.ID == 0 {
+		if err := c.removeNoun(ctx, n); err != nil {
 			return err
 		}
-		return c.retire(context.WithoutCancel(ctx), u.ID)
+		ctx = context.WithoutCancel(ctx) // it is removed: the rest belongs to that
+		err = c.dropChecklist(ctx, who.Tenant, id)
+		if u.ID != 0 {
+			err = errors.Join(err, c.retire(ctx, u.ID))
+		}
+		return err
 	})
 }
 

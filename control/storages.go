@@ -33,8 +33,6 @@ type Connect interface {
 	Try(ctx context.Context, u connectors.Unit) error
 	// Discover lists the places of an account.
 	Discover(ctx context.Context, account connectors.Unit) ([]connectors.Found, error)
-	// Checklist looks at how safely a unit's bucket is set up, an item at a time.
-	Checklist(ctx context.Context, u connectors.Unit) ([]connectors.Measure, error)
 }
 
 // A StorageSpec is what is said of a storage; nil leaves what is there.

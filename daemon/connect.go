@@ -50,20 +50,6 @@ func (c connect) Discover(ctx context.Context, account connectors.Unit) ([]conne
 	return all.Discover(ctx, account)
 }
 
-// Checklist looks at how safely the unit's place is set up.
-func (c connect) Checklist(ctx context.Context, u connectors.Unit) (list []connectors.Measure, err error) {
-	driver, err := all.Open(ctx, u)
-	if err != nil {
-		return nil, err
-	}
-	if checker, ok := driver.(connectors.Checker); ok {
-		list = checker.Checklist(ctx)
-	} else {
-		err = fault.New(fault.Unsupported, "daemon.Checklist", u.Name, errors.New("there is no checklist for this vendor"))
-	}
-	return list, errors.Join(err, driver.Close())
-}
-
 // localAllowed refuses local folders that are not below server.local_roots.
 func (d *Daemon) localAllowed(u connectors.Unit) error {
 	if s := all.Scheme(u.URL); s != "" && s != "file" {
