@@ -36,7 +36,7 @@ type API struct {
 	paths paths
 	wrong []error // what is wrong with the operations themselves
 
-	optional []*huma.RequestBody // bodies that may be absent: the fields may stand in the query
+	after []func() // corrects the document where operations read their bodies themselves
 }
 
 // maxBody bounds a request's body in bytes, where an operation says nothing else.
@@ -66,8 +66,8 @@ func New(o Options) (*API, error) {
 	for _, register := range resources {
 		register(a)
 	}
-	for _, body := range a.optional {
-		body.Required = false
+	for _, f := range a.after {
+		f()
 	}
 	return a, errors.Join(a.wrong...)
 }

@@ -40,17 +40,25 @@ func takesForm[T any](a *API) func(*huma.Operation) {
 		s := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, op.OperationID+"Fields")
 		body := &huma.RequestBody{Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: s}, "application/json": {Schema: s}}}
 		op.RequestBody, op.SkipValidateBody = body, true
-		a.optional = append(a.optional, body)
+		a.after = append(a.after, func() { body.Required = false }) // the fields may stand in the query
 	}
 }
 
-// readsItself leaves an operation's body to its function.
-func readsItself(op *huma.Operation) { op.SkipValidateBody = true }
+// readsItself leaves an operation's JSON to its function; s says what it is.
+func (a *API) readsItself(s *huma.Schema, required bool) func(*huma.Operation) {
+	return func(op *huma.Operation) {
+		body := &huma.RequestBody{Content: map[string]*huma.MediaType{}}
+		op.RequestBody, op.SkipValidateBody = body, true
+		a.after = append(a.after, func() {
+			body.Required = required
+			body.Content["application/json"].Schema = s
+		})
+	}
+}
 
-// withoutBody lets an operation's body be absent.
-func (a *API) withoutBody(op *huma.Operation) {
-	op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{}}
-	a.optional, op.SkipValidateBody = append(a.optional, op.RequestBody), true
+// anyObject is the schema of somebody else's JSON.
+func anyObject(about string) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: about}
 }
 
 // read returns the fields: those of the body win.

@@ -2,8 +2,11 @@ package api
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/control"
@@ -79,8 +82,11 @@ func (a *API) storageLists() {
 		}) (*userName, error) {
 			return name(ctx, in.StorageID, in.UserID)
 		})
+	one := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[storageFields](), true, "")
+	most := control.MaxBatch
+	many := &huma.Schema{Type: huma.TypeArray, Items: one, MaxItems: &most}
 	register(a, Op{ID: "addStorages", Method: "POST", Path: "/api/storage/batch", Action: "storage.add", Tag: tag, Summary: "Add batch of storages",
-		About: "An array of what POST /api/storage takes, or an object that holds it as storages. What became of each, GET /api/storage/results tells for a day.", Errors: []int{503}, Change: readsItself},
+		About: "An array of what POST /api/storage takes, or an object that holds it as storages. What became of each, GET /api/storage/results tells for a day.", Errors: []int{503}, Change: a.readsItself(many, true)},
 		func(ctx context.Context, in *batchInput) (*batchAnswer, error) {
 			specs, err := in.specs(a)
 			if err != nil {

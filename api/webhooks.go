@@ -50,7 +50,8 @@ func (a *API) webhooks() {
 			return correlated(id), err
 		})
 	register(a, Op{ID: "tellEventOf", Method: "POST", Path: "/api/webhook/realtime/{storageClientId}", Action: "webhook.tell", Tag: tag,
-		Summary: "File event trigger of real time processing by storage client ID", About: about + " The body is the vendor's event itself, or an object that holds it in metadata.", Errors: statuses, Change: readsItself},
+		Summary: "File event trigger of real time processing by storage client ID", About: about + " The body is the vendor's event itself, or an object that holds it in metadata.", Errors: statuses,
+		Change: a.readsItself(anyObject("The vendor's event."), true)},
 		func(ctx context.Context, in *struct {
 			ClientRef
 			Rawly
@@ -65,7 +66,8 @@ func (a *API) webhooks() {
 		})
 	register(a, Op{ID: "tellBox", Method: "POST", Path: "/api/webhook/realtime/public/{storageClientId}", Action: "webhook.public", Tag: tag,
 		Summary: "File event trigger of real time processing for Box",
-		About:   about + " Webhooks V2 of Box, without a token: they are signed if the storage's Credentials have WebhookPrimaryKey or WebhookSecondaryKey.", Errors: append(statuses, 401), Change: readsItself},
+		About:   about + " Webhooks V2 of Box, without a token: they are signed if the storage's Credentials have WebhookPrimaryKey or WebhookSecondaryKey.", Errors: append(statuses, 401),
+		Change: a.readsItself(anyObject("The payload of a Box webhook V2."), true)},
 		func(ctx context.Context, in *struct {
 			ClientRef
 			Rawly
@@ -80,7 +82,7 @@ func (a *API) webhooks() {
 		})
 	register(a, Op{ID: "tellGraph", Method: "POST", Path: "/api/webhook/realtime/graph/{storageClientId}/{scanId}", Action: "webhook.public", Tag: tag,
 		Summary: "Graph change notification", About: "With validationToken it is the handshake of Microsoft Graph, and that is answered as text. Else it tells that something changed: the folder of the scan is looked through.",
-		Errors: append(statuses, 401), Change: a.withoutBody},
+		Errors: append(statuses, 401), Change: a.readsItself(anyObject("Change notifications, in value."), false)},
 		func(ctx context.Context, in *graphCall) (*graphAnswer, error) {
 			notices, err := in.notices()
 			if err != nil {

@@ -106,10 +106,10 @@ func (c *Control) attach(ctx context.Context, who account.Caller, a ledger.Noun,
 	if err != nil {
 		return err
 	}
-	if err := c.settle(ctx, who, &n, &body, StorageSpec{Account: &a.ID}); err != nil {
-		return err
+	u, err := c.settle(ctx, who, &n, &body, StorageSpec{Account: &a.ID})
+	if err == nil {
+		_, err = c.placed(ctx, n, u, c.setNoun)
 	}
-	_, err = c.setNoun(ctx, n)
 	return err
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/landwaiter/landwaiter/account"
@@ -44,6 +45,11 @@ type RealTime struct {
 	Events    bool      `json:"events,omitempty"` // told by the webhook; polled too, but seldom
 	StartDate time.Time `json:"start_date,omitzero"`
 	By        ledger.ID `json:"by,omitzero"`
+}
+
+// Pushed reports whether all that is watched of it is told by the webhook.
+func (b UnitBody) Pushed() bool {
+	return len(b.RealTime) > 0 && !slices.ContainsFunc(b.RealTime, func(r RealTime) bool { return !r.Events })
 }
 
 // UnitName is the name by which the running parts know a tenant's storage: names

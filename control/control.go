@@ -83,6 +83,7 @@ type Control struct {
 	Seal   *seal.Box
 	Tokens *account.Tokens
 
+	placing  sync.Mutex // held while a storage is given a place that must be free
 	changing sync.Mutex // held while a noun is changed and put into force
 }
 

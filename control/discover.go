@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/seal"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -64,7 +65,7 @@ func (c *Control) discover(ctx context.Context, n ledger.Noun) error {
 	if err != nil {
 		return err
 	}
-	var units []ledger.Noun
+	var units []foundUnit
 	for _, f := range list {
 		if slices.Contains(body.Seen, f.Name) {
 			continue
@@ -83,7 +84,7 @@ func (c *Control) discover(ctx context.Context, n ledger.Noun) error {
 		if err := encode(&u, UnitBody{URL: place.String(), Vendor: body.Vendor, Protocol: body.Protocol, Account: n.ID, Source: source}); err != nil {
 			return err
 		}
-		units = append(units, u)
+		units = append(units, foundUnit{u, connectors.Unit{Client: u.ID, Name: u.Name, URL: f.URL}})
 	}
 	if len(units) == 0 {
 		return nil
@@ -94,15 +95,30 @@ func (c *Control) discover(ctx context.Context, n ledger.Noun) error {
 	return c.addFound(ctx, n, units)
 }
 
+// A foundUnit is a storage to be, and its place.
+type foundUnit struct {
+	noun ledger.Noun
+	unit connectors.Unit
+}
+
 // addFound writes an account's new storages and serves them, all with one change.
-func (c *Control) addFound(ctx context.Context, n ledger.Noun, units []ledger.Noun) error {
+func (c *Control) addFound(ctx context.Context, n ledger.Noun, units []foundUnit) error {
+	c.placing.Lock()
+	defer c.placing.Unlock()
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	if _, err := c.Store.SetNoun(ctx, n); err != nil { // another node was first
 		return err
 	}
 	var errs []error
-	for _, u := range units {
+	for _, f := range units {
+		u, err := f.noun, c.free(ctx, f.unit)
+		if fault.Is(err, fault.Exists) {
+			continue // somebody added it meanwhile
+		}
+		if err != nil {
+			return err
+		}
 		added, err := c.Store.AddNoun(ctx, u)
 		if fault.Is(err, fault.Exists) {
 			u.Name = n.Name + "." + u.Name

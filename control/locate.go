@@ -19,10 +19,10 @@ import (
 const tryWithin = 20 * time.Second
 
 // locate finds out where a storage is, and proves that it can be listed.
-func (c *Control) locate(ctx context.Context, who account.Caller, n ledger.Noun, body *UnitBody, s StorageSpec) error {
+func (c *Control) locate(ctx context.Context, who account.Caller, n ledger.Noun, body *UnitBody, s StorageSpec) (*connectors.Unit, error) {
 	v, err := sameVendor(s.Vendor, n.Rev > 0, body.Vendor)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body.Vendor, body.Protocol = v.Number, v.Protocol
 	source, err := parseFields("Source", body.Source)
@@ -32,29 +32,30 @@ func (c *Control) locate(ctx context.Context, who account.Caller, n ledger.Noun,
 		source = source.over(more)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	given, err := c.credentials(v, body.Given, SealUnit, s.Credentials, s.File)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	base, err := c.base(ctx, who, v, body.Account, given)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p, err := v.in(base, source)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := c.prove(ctx, who, n, p); err != nil {
-		return err
+	u, err := c.prove(ctx, who, n, p)
+	if err != nil {
+		return nil, err
 	}
 	body.Source, body.Given = sourceText(source), c.sealFields(SealUnit, given)
 	if body.Account != (ledger.ID{}) { // the account says the rest
 		p.url.RawQuery, p.options = "", nil
 	}
 	body.URL, body.Options = p.url.String(), sealAll(c.Seal, SealUnit, p.options)
-	return nil
+	return u, nil
 }
 
 // sameVendor reads the vendor that is said, which must be the one there is.
@@ -132,31 +133,39 @@ func (c *Control) base(ctx context.Context, who account.Caller, v Vendor, id led
 }
 
 // prove refuses a place that may not be reached, is taken, or cannot be listed.
-func (c *Control) prove(ctx context.Context, who account.Caller, n ledger.Noun, p place) error {
-	const op = "control.Storage"
+func (c *Control) prove(ctx context.Context, who account.Caller, n ledger.Noun, p place) (*connectors.Unit, error) {
 	if err := c.mayReach(ctx, who, p); err != nil {
-		return err
+		return nil, err
 	}
 	u := p.unit(n.Name)
 	u.Client, u.Tenant = n.ID, n.Tenant
 	if c.Connect == nil {
-		return noDaemon("storage")
+		return nil, noDaemon("storage")
 	}
 	if err := c.Connect.Check(u); err != nil {
-		return err
+		return nil, err
 	}
+	if err := c.free(ctx, u); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryWithin)
+	defer cancel()
+	return &u, unreachable(n.Name, c.Connect.Try(ctx, u))
+}
+
+// free refuses a place that another unit is in, or a part of it, or around it;
+// whose that is, is not said.
+func (c *Control) free(ctx context.Context, u connectors.Unit) error {
 	units, err := c.Store.Units(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range units {
-		if other := units[i]; !other.Disabled && other.Client != n.ID && len(connectors.Overlaps([]connectors.Unit{u, other})) > 0 {
-			return fault.New(fault.Exists, op, n.Name, errors.New("its place is that of another storage, or a part of it, or holds it"))
+	for _, other := range units {
+		if !other.Disabled && other.Client != u.Client && len(connectors.Overlaps([]connectors.Unit{u, other})) > 0 {
+			return fault.New(fault.Exists, "control.Storage", u.Name, errors.New("its place is that of another storage, or a part of it, or holds it"))
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, tryWithin)
-	defer cancel()
-	return unreachable(n.Name, c.Connect.Try(ctx, u))
+	return nil
 }
 
 // mayReach refuses what a caller may not have the machine do for them.

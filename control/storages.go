@@ -188,10 +188,11 @@ func (c *Control) AddStorage(ctx context.Context, s StorageSpec) (ledger.Noun, e
 	return get(ctx, c, act{action: "storage.add", target: said(s.Name)}, func(ctx context.Context, who account.Caller) (ledger.Noun, error) {
 		n := ledger.Noun{ID: ledger.NewID(), Tenant: who.Tenant, Kind: ledger.Unit}
 		body := UnitBody{AddedBy: who.ID}
-		if err := c.settle(ctx, who, &n, &body, s); err != nil {
+		u, err := c.settle(ctx, who, &n, &body, s)
+		if err != nil {
 			return n, err
 		}
-		return c.addNoun(ctx, n)
+		return c.placed(ctx, n, u, c.addNoun)
 	})
 }
 
@@ -206,10 +207,11 @@ func (c *Control) SetStorage(ctx context.Context, id ledger.ID, s StorageSpec) (
 		if err != nil {
 			return n, err
 		}
-		if err := c.settle(ctx, who, &n, &body, s); err != nil {
+		u, err := c.settle(ctx, who, &n, &body, s)
+		if err != nil {
 			return n, err
 		}
-		return c.setNoun(ctx, n)
+		return c.placed(ctx, n, u, c.setNoun)
 	})
 }
 
@@ -224,14 +226,15 @@ func (c *Control) ownStorage(ctx context.Context, tenant int64, id ledger.ID) (l
 	return n, err
 }
 
-// settle takes what s says into a storage and proves that it can be reached.
-func (c *Control) settle(ctx context.Context, who account.Caller, n *ledger.Noun, body *UnitBody, s StorageSpec) (err error) {
+// settle takes what s says into a storage and proves that it can be reached. It
+// returns the unit, nil if its place is the one it was.
+func (c *Control) settle(ctx context.Context, who account.Caller, n *ledger.Noun, body *UnitBody, s StorageSpec) (u *connectors.Unit, err error) {
 	name := said(s.Name)
 	if s.Name == nil {
 		name = n.Name
 	}
 	if n.Name, err = c.storageName(ctx, *n, name); err != nil {
-		return err
+		return nil, err
 	}
 	if s.Transfer != nil {
 		body.Transfer = *s.Transfer
@@ -245,16 +248,28 @@ func (c *Control) settle(ctx context.Context, who account.Caller, n *ledger.Noun
 			continue
 		}
 		if err := c.belongs(ctx, who.Tenant, l.kind, *l.said); err != nil {
-			return err
+			return nil, err
 		}
 		*l.to = *l.said
 	}
 	if n.Rev == 0 || s.Vendor != nil || s.Credentials != nil || s.File != nil || s.Source != nil || s.Account != nil {
-		if err := c.locate(ctx, who, *n, body, s); err != nil {
-			return err
+		if u, err = c.locate(ctx, who, *n, body, s); err != nil {
+			return nil, err
 		}
 	}
-	return encode(n, body)
+	return u, encode(n, body)
+}
+
+// placed writes a storage, if the place of its unit is free still.
+func (c *Control) placed(ctx context.Context, n ledger.Noun, u *connectors.Unit, write func(context.Context, ledger.Noun) (ledger.Noun, error)) (ledger.Noun, error) {
+	c.placing.Lock()
+	defer c.placing.Unlock()
+	if u != nil {
+		if err := c.free(ctx, *u); err != nil {
+			return n, err
+		}
+	}
+	return write(ctx, n)
 }
 
 // belongs says that the noun of a kind is the tenant's; zero means none.

@@ -218,6 +218,11 @@ func (d *Daemon) quarantineDir() string {
 // open opens a unit. A probe that the storage did not answer is no result: the
 // unit counts as not open, and is tried again.
 func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Storage, error) {
+	if !u.Managed && u.Client != (ledger.ID{}) { // of the API
+		if err := d.localAllowed(u); err != nil {
+			return nil, err
+		}
+	}
 	driver, err := all.Open(ctx, u)
 	if err != nil {
 		return nil, err

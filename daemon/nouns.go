@@ -78,8 +78,11 @@ func (d *Daemon) unitOf(noun ledger.Noun, accounts map[ledger.ID]control.Account
 	}
 	if u.SweepEvery == 0 {
 		u.SweepEvery = sweepPolled
-		if all.Scheme(u.URL) == "file" {
+		switch {
+		case all.Scheme(u.URL) == "file":
 			u.SweepEvery = sweepLocal
+		case body.Pushed():
+			u.SweepEvery = sweepPushed
 		}
 	}
 	if body.Account != (ledger.ID{}) {
@@ -89,7 +92,7 @@ func (d *Daemon) unitOf(noun ledger.Noun, accounts map[ledger.ID]control.Account
 		}
 		u = Inherit(u, a.URL, a.Options)
 	}
-	return u, body, connect{d}.Check(u)
+	return u, body, all.Check(u)
 }
 
 // beside adds the units of operators to those of the configuration file, except

@@ -12,6 +12,7 @@ import (
 )
 
 func TestAccounts(t *testing.T) {
+	t.Parallel()
 	srv := servers.MinIO(t)
 	for _, name := range []string{"alpha", "beta", "gamma"} {
 		srv.MakeBucket(t, name, false)

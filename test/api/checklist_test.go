@@ -15,6 +15,7 @@ import (
 )
 
 func TestChecklist(t *testing.T) {
+	t.Parallel()
 	srv := servers.MinIO(t)
 	srv.MakeBucket(t, "safe", false)
 	root := t.TempDir()

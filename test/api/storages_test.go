@@ -94,6 +94,7 @@ func (w *world) judged(name string) (n int) {
 }
 
 func TestStorageOnS3(t *testing.T) {
+	t.Parallel()
 	srv := servers.Versitygw(t)
 	srv.MakeBucket(t, "invoices", false)
 	put(t, srv, "invoices", "2026/a.txt", "harmless")
@@ -197,6 +198,7 @@ func TestStorageOnS3(t *testing.T) {
 
 // A multipart form says the same as JSON.
 func TestStorageByForm(t *testing.T) {
+	t.Parallel()
 	srv := servers.Versitygw(t)
 	srv.MakeBucket(t, "forms", false)
 	w := start(t, setup{})

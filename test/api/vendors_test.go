@@ -1,6 +1,9 @@
 package api_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -52,6 +55,7 @@ func joins(t *testing.T, o offered) {
 }
 
 func TestStorageOnAzure(t *testing.T) {
+	t.Parallel()
 	srv := servers.Azurite(t)
 	client, err := azblob.NewClientFromConnectionString(srv.ConnectionString(), nil)
 	if err != nil {
@@ -68,6 +72,7 @@ func TestStorageOnAzure(t *testing.T) {
 }
 
 func TestStorageOnGoogle(t *testing.T) {
+	t.Parallel()
 	srv := servers.FakeGCS(t)
 	srv.MakeBucket(t, "landing", false)
 	srv.Write(t, "landing", "in/one.txt", []byte("harmless"))
@@ -76,6 +81,7 @@ func TestStorageOnGoogle(t *testing.T) {
 }
 
 func TestStorageOnSMB(t *testing.T) {
+	t.Parallel()
 	srv := servers.StartSamba(t)
 	in := filepath.Join(srv.Plain, "in")
 	if err := os.Mkdir(in, 0o777); err != nil {
@@ -94,6 +100,7 @@ func TestStorageOnSMB(t *testing.T) {
 // What a credentials file or a local folder could lead to on this machine is
 // refused before anybody is called.
 func TestStorageNotHere(t *testing.T) {
+	t.Parallel()
 	root, other, inFile := t.TempDir(), t.TempDir(), t.TempDir()
 	for _, name := range []string{"in", "in/below"} {
 		if err := os.Mkdir(filepath.Join(root, name), 0o700); err != nil {
@@ -148,6 +155,7 @@ func TestStorageNotHere(t *testing.T) {
 }
 
 func TestStorageLists(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n", noServer: true})
 	a := w.admin()
@@ -218,4 +226,55 @@ func TestStorageLists(t *testing.T) {
 		t.Errorf("modules: %s", got)
 	}
 	(&client{w: w}).call("GET", "/api/configuration/enabledModules", nil, http.StatusUnauthorized)
+}
+
+// Whoever may add storages must not make the daemon call what only it can reach.
+func TestStorageOutOfReach(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	var asked []string
+	w.d.Control().Reach = func(_ context.Context, rawURL string) error {
+		asked = append(asked, rawURL)
+		return errors.New("a private network")
+	}
+	a := w.admin()
+	key := object(t, map[string]any{"type": "service_account", "token_uri": "http://169.254.169.254/token"})
+	for address, fields := range map[string]map[string]any{
+		"http://10.0.0.1:9000":         {"VendorType": "S3Compatible", "Credentials": `{"ServiceUrl":"http://10.0.0.1:9000","AccessKeyId":"a","SecretAccessKey":"b"}`, "Source": `{"BucketName":"landing"}`},
+		"http://10.0.0.2:9000":         {"VendorType": "AmazonS3", "Credentials": `{"ServiceUrl":"http://10.0.0.2:9000","UseIamRole":true}`, "Source": `{"BucketName":"landing"}`},
+		"http://10.0.0.3/a":            {"VendorType": "AzureBlob", "Credentials": `{"ServiceUrl":"http://10.0.0.3/a","StorageAccount":"abc","AccountKey":"YQ=="}`, "Source": `{"Container":"landing"}`},
+		"http://10.0.0.4":              {"VendorType": "GoogleCloud", "Credentials": `{"ServiceUrl":"http://10.0.0.4","Anonymous":true}`, "Source": `{"BucketName":"landing"}`},
+		"http://169.254.169.254/token": {"VendorType": "GoogleCloud", "CredentialsFile": key, "Source": `{"BucketName":"landing"}`},
+		"https://10.0.0.5:445":         {"VendorType": "SmbCompatible", "Credentials": `{"Server":"10.0.0.5","User":"u","Password":"p"}`, "Source": `{"SharePath":"landing"}`},
+	} {
+		fields["Name"], fields["StorageVendorType"] = "Inside", fields["VendorType"]
+		for _, path := range []string{"/api/storage", "/api/account"} {
+			asked = nil
+			got := a.call("POST", path, fields, http.StatusBadRequest)
+			if !strings.Contains(word(got, "responseMessage"), "may not be reached") || len(asked) != 1 || asked[0] != address {
+				t.Errorf("%s %s: asked for %v: %v", path, address, asked, got)
+			}
+		}
+	}
+}
+
+// Of two that want one place at the same time one gets it.
+func TestStorageRace(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n", noServer: true})
+	var list []map[string]any
+	for i := range 8 {
+		list = append(list, map[string]any{"name": fmt.Sprint("S", i), "storageVendorType": 100, "source": map[string]any{"folderPath": root}})
+	}
+	got := w.admin().call("POST", "/api/storage/batch", list, http.StatusOK)
+	added := 0
+	for _, e := range at(got, "entries").([]any) {
+		if at(e, "result") == 0.0 {
+			added++
+		}
+	}
+	if added != 1 {
+		t.Errorf("%d were added: %v", added, got)
+	}
 }

@@ -35,6 +35,7 @@ func (w *world) entry(name, id string) (ledger.Record, bool) {
 }
 
 func TestWebhook(t *testing.T) {
+	t.Parallel()
 	srv := servers.Versitygw(t)
 	srv.MakeBucket(t, "landing", false)
 	both(t, setup{}, func(t *testing.T, w *world) {
@@ -138,6 +139,7 @@ func (w *world) scanOf(name, folder string) string {
 // Box and Microsoft Graph call without a token. Both callers are stand-ins for
 // the vendors, made from their documents.
 func TestPublicWebhooks(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\n", noServer: true})
 	if err := os.MkdirAll(filepath.Join(dir, "box", "Reports"), 0o700); err != nil {
@@ -202,6 +204,7 @@ func TestPublicWebhooks(t *testing.T) {
 
 // Many functions of a cloud call at once: each answer is durable, none is lost.
 func TestWebhookRate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\n", noServer: true})
 	a := w.admin()
@@ -241,4 +244,43 @@ func TestWebhookRate(t *testing.T) {
 		}
 		return n == callers*each
 	})
+}
+
+// A ledger that is full makes callers come again.
+func TestWebhookFull(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\nbounds: {push_backlog: 2}\n", noServer: true})
+	a := w.admin()
+	landing := filepath.Join(dir, "landing")
+	if err := os.Mkdir(landing, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	id := word(a.call("POST", "/api/storage", map[string]any{"Name": "Full", "StorageVendorType": "LocalFolder", "Source": map[string]any{"FolderPath": landing}}, http.StatusOK), "storageId")
+	if err := os.Remove(landing); err != nil { // it can never be opened: what is told waits
+		t.Fatal(err)
+	}
+	w.watch(id, control.RealTime{Events: true})
+	tell := func(name string) (*http.Response, []byte) {
+		return a.do("POST", "/api/webhook/realtime", `{"metadata":"{\"Name\":\"`+name+`\"}","storageClientId":"`+id+`"}`)
+	}
+	for _, name := range []string{"a", "b"} {
+		if resp, text := tell(name); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", resp.Status, text)
+		}
+	}
+	resp, text := tell("c")
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("%s %v: %s", resp.Status, resp.Header, text)
+	}
+	// A storage that does not work can be removed all the same, and what waited ends.
+	a.call("DELETE", "/api/storage/"+id+"?forceDelete=true", nil, http.StatusOK)
+	for r, err := range w.d.Control().Entries(context.Background(), control.EntryQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Reason != "canceled" {
+			t.Errorf("%+v", r)
+		}
+	}
 }
