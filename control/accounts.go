@@ -3,10 +3,8 @@ package control
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/landwaiter/landwaiter/account"
-	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 )
@@ -228,60 +226,4 @@ func (c *Control) RemoveAccount(ctx context.Context, id ledger.ID) error {
 		}
 		return c.removeNoun(ctx, n)
 	})
-}
-
-// AccountStorages lists the places of an account that are no storages yet.
-func (c *Control) AccountStorages(ctx context.Context, id ledger.ID) ([]connectors.Found, error) {
-	return get(ctx, c, act{action: "account.list", target: id.String()}, func(ctx context.Context, who account.Caller) ([]connectors.Found, error) {
-		n, err := c.Store.Noun(ctx, who.Tenant, ledger.Account, id)
-		if err != nil {
-			return nil, err
-		}
-		return c.available(ctx, n)
-	})
-}
-
-// available asks an account for its places and leaves out those that are served.
-func (c *Control) available(ctx context.Context, n ledger.Noun) ([]connectors.Found, error) {
-	a, err := UnsealAccount(c.Seal, n)
-	if err != nil {
-		return nil, err
-	}
-	found, err := c.places(ctx, connectors.Unit{Name: n.Name, URL: a.URL, Options: a.Options})
-	if err != nil {
-		return nil, err
-	}
-	units, err := c.Store.Units(ctx)
-	if err != nil {
-		return nil, err
-	}
-	units = slices.DeleteFunc(units, func(u connectors.Unit) bool { return u.Disabled })
-	first := len(units)
-	for _, f := range found {
-		units = append(units, connectors.Unit{Name: f.Name, URL: f.URL, Options: a.Options})
-	}
-	taken := map[int]bool{}
-	for _, pair := range connectors.Overlaps(units) {
-		if pair[0] < first && pair[1] >= first {
-			taken[pair[1]-first] = true
-		}
-	}
-	var list []connectors.Found
-	for i, f := range found {
-		if !taken[i] {
-			list = append(list, f)
-		}
-	}
-	return list, nil
-}
-
-// places lists an account's places within a bound.
-func (c *Control) places(ctx context.Context, u connectors.Unit) ([]connectors.Found, error) {
-	if c.Connect == nil {
-		return nil, noDaemon("account")
-	}
-	ctx, cancel := context.WithTimeout(ctx, tryWithin)
-	defer cancel()
-	list, err := c.Connect.Discover(ctx, u)
-	return list, unreachable(u.Name, err)
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/seal"
@@ -28,6 +29,62 @@ func hostOf(raw string) string {
 		return ""
 	}
 	return u.Host
+}
+
+// AccountStorages lists the places of an account that are no storages yet.
+func (c *Control) AccountStorages(ctx context.Context, id ledger.ID) ([]connectors.Found, error) {
+	return get(ctx, c, act{action: "account.list", target: id.String()}, func(ctx context.Context, who account.Caller) ([]connectors.Found, error) {
+		n, err := c.Store.Noun(ctx, who.Tenant, ledger.Account, id)
+		if err != nil {
+			return nil, err
+		}
+		list, err := c.found(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		units, err := c.served(ctx)
+		return unserved(units, list), err
+	})
+}
+
+// found asks an account for its places.
+func (c *Control) found(ctx context.Context, n ledger.Noun) ([]connectors.Found, error) {
+	a, err := UnsealAccount(c.Seal, n)
+	if err != nil {
+		return nil, err
+	}
+	return c.places(ctx, connectors.Unit{Name: n.Name, URL: a.URL, Options: a.Options})
+}
+
+// unserved are the places that no unit is in, or in a part of, or around.
+func unserved(units []connectors.Unit, found []connectors.Found) (list []connectors.Found) {
+	first := len(units)
+	for _, f := range found {
+		units = append(units, connectors.Unit{Name: f.Name, URL: f.URL})
+	}
+	lost := map[int]bool{}
+	for _, pair := range connectors.Overlaps(units) {
+		if pair[0] < first && pair[1] >= first {
+			lost[pair[1]-first] = true
+		}
+	}
+	for i, f := range found {
+		if !lost[i] {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// places lists an account's places within a bound.
+func (c *Control) places(ctx context.Context, u connectors.Unit) ([]connectors.Found, error) {
+	if c.Connect == nil {
+		return nil, noDaemon("account")
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryWithin)
+	defer cancel()
+	list, err := c.Connect.Discover(ctx, u)
+	return list, unreachable(u.Name, err)
 }
 
 // DiscoverAccounts asks every account that wants it for its places, and makes
@@ -55,9 +112,9 @@ func (c *Control) DiscoverAccounts(ctx context.Context) error {
 }
 
 // discover makes storages of an account's places that were never seen before:
-// one that somebody removed does not come back.
+// one that somebody removed does not come back. They are served with one change.
 func (c *Control) discover(ctx context.Context, n ledger.Noun) error {
-	list, err := c.available(ctx, n)
+	list, err := c.found(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -65,71 +122,59 @@ func (c *Control) discover(ctx context.Context, n ledger.Noun) error {
 	if err != nil {
 		return err
 	}
-	var units []foundUnit
-	for _, f := range list {
-		if slices.Contains(body.Seen, f.Name) {
-			continue
-		}
-		body.Seen = append(body.Seen, f.Name)
-		place, err := url.Parse(f.URL)
-		if err != nil {
-			return fault.New(fault.Internal, "control.Discover", n.Name, err)
-		}
-		place.RawQuery = ""
-		_, source := describe(place.String())
-		u := ledger.Noun{ID: ledger.NewID(), Tenant: n.Tenant, Kind: ledger.Unit, Name: f.Name, Parent: n.Parent}
-		if u.Name, err = c.storageName(ctx, u, f.Name); err != nil {
-			u.Name = n.Name + "." + f.Name
-		}
-		if err := encode(&u, UnitBody{URL: place.String(), Vendor: body.Vendor, Protocol: body.Protocol, Account: n.ID, Source: source}); err != nil {
-			return err
-		}
-		units = append(units, foundUnit{u, connectors.Unit{Client: u.ID, Name: u.Name, URL: f.URL}})
-	}
-	if len(units) == 0 {
+	list = slices.DeleteFunc(list, func(f connectors.Found) bool { return slices.Contains(body.Seen, f.Name) })
+	if len(list) == 0 {
 		return nil
+	}
+	for _, f := range list {
+		body.Seen = append(body.Seen, f.Name)
 	}
 	if err := encode(&n, body); err != nil {
 		return err
 	}
-	return c.addFound(ctx, n, units)
-}
-
-// A foundUnit is a storage to be, and its place.
-type foundUnit struct {
-	noun ledger.Noun
-	unit connectors.Unit
-}
-
-// addFound writes an account's new storages and serves them, all with one change.
-func (c *Control) addFound(ctx context.Context, n ledger.Noun, units []foundUnit) error {
 	c.placing.Lock()
 	defer c.placing.Unlock()
 	c.changing.Lock()
 	defer c.changing.Unlock()
+	units, err := c.served(ctx)
+	if err != nil {
+		return err
+	}
 	if _, err := c.Store.SetNoun(ctx, n); err != nil { // another node was first
 		return err
 	}
 	var errs []error
-	for _, f := range units {
-		u, err := f.noun, c.free(ctx, f.unit)
-		if fault.Is(err, fault.Exists) {
-			continue // somebody added it meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		added, err := c.Store.AddNoun(ctx, u)
-		if fault.Is(err, fault.Exists) {
-			u.Name = n.Name + "." + u.Name
-			added, err = c.Store.AddNoun(ctx, u)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		errs = append(errs, c.Store.AddAudit(ctx, ledger.AuditRow{Tenant: n.Tenant, Who: "landwaiter", Type: ledger.SystemAction, Category: ledger.CategoryStorage,
-			Action: "storage.add", Target: added.Name, Detail: "discovered with the account " + n.Name}))
+	for _, f := range unserved(units, list) {
+		errs = append(errs, c.addFound(ctx, n, body, f, units))
 	}
 	return errors.Join(append(errs, c.apply(ctx))...)
+}
+
+// addFound writes a place of an account as a storage, by its own name or, where
+// that is taken, with the account's before it.
+func (c *Control) addFound(ctx context.Context, a ledger.Noun, body AccountBody, f connectors.Found, units []connectors.Unit) error {
+	place, err := url.Parse(f.URL)
+	if err != nil {
+		return fault.New(fault.Internal, "control.Discover", f.Name, err)
+	}
+	place.RawQuery = "" // the account says it
+	_, source := describe(place.String())
+	n := ledger.Noun{Tenant: a.Tenant, Kind: ledger.Unit, Name: f.Name, Parent: a.Parent}
+	if err := encode(&n, UnitBody{URL: place.String(), Vendor: body.Vendor, Protocol: body.Protocol, Account: a.ID, Source: source}); err != nil {
+		return err
+	}
+	long := a.Name + "." + f.Name
+	if taken(units, n, n.Name) || n.Name == QuarantineUnit {
+		n.Name = long
+	}
+	_, err = c.Store.AddNoun(ctx, n)
+	if fault.Is(err, fault.Exists) && n.Name != long {
+		n.Name = long
+		_, err = c.Store.AddNoun(ctx, n)
+	}
+	if err != nil {
+		return err
+	}
+	return c.Store.AddAudit(ctx, ledger.AuditRow{Tenant: a.Tenant, Who: "landwaiter", Type: ledger.SystemAction, Category: ledger.CategoryStorage,
+		Action: "storage.add", Target: n.Name, Detail: "discovered with the account " + a.Name})
 }

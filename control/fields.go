@@ -93,3 +93,24 @@ func (f fields) without(names []string) fields {
 func (f fields) hasAny(names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return f.get(n) != "" })
 }
+
+// sealFields seals credentials as they were given, openFields reads them again.
+func (c *Control) sealFields(place string, f fields) string {
+	b, _ := json.Marshal(f) // strings cannot fail
+	return c.Seal.Seal(place, string(b))
+}
+
+func (c *Control) openFields(place, sealed string) (fields, error) {
+	f := fields{}
+	if sealed == "" {
+		return f, nil
+	}
+	text, err := c.Seal.Open(place, sealed)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &f)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, "control", "credentials", err)
+	}
+	return f, nil
+}

@@ -44,6 +44,9 @@ func (c *Control) RemoveStorage(ctx context.Context, id ledger.ID, force bool) e
 				}
 			}
 		}
+		if err := c.calm(ctx, u.ID); err != nil && !force {
+			return err
+		}
 		if err := c.removeNoun(ctx, n); err != nil {
 			return err
 		}
@@ -54,6 +57,24 @@ func (c *Control) RemoveStorage(ctx context.Context, id ledger.ID, force bool) e
 		}
 		return err
 	})
+}
+
+// calm waits, within a bound, until no plan for an object of the unit is being
+// carried out: what was begun is finished while somebody can. fault.Unavailable
+// if one still is then.
+func (c *Control) calm(ctx context.Context, unit int64) error {
+	for end := time.Now().Add(retireWithin); ; time.Sleep(retireEvery) {
+		n, err := c.Store.Acting(ctx, unit)
+		if err != nil || n == 0 {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().After(end) {
+			return &fault.Error{Op: "control.RemoveStorage", Kind: fault.Unavailable, After: retireWithin, Err: errors.New("an action on one of its objects is under way: try again, or say forceDelete")}
+		}
+	}
 }
 
 // retire waits, within a bound, until nothing of a unit is in work. What still is

@@ -2,10 +2,8 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -156,12 +154,12 @@ func (c *Control) prove(ctx context.Context, who account.Caller, n ledger.Noun, 
 // free refuses a place that another unit is in, or a part of it, or around it;
 // whose that is, is not said.
 func (c *Control) free(ctx context.Context, u connectors.Unit) error {
-	units, err := c.Store.Units(ctx)
+	units, err := c.served(ctx)
 	if err != nil {
 		return err
 	}
 	for _, other := range units {
-		if !other.Disabled && other.Client != u.Client && len(connectors.Overlaps([]connectors.Unit{u, other})) > 0 {
+		if other.Client != u.Client && len(connectors.Overlaps([]connectors.Unit{u, other})) > 0 {
 			return fault.New(fault.Exists, "control.Storage", u.Name, errors.New("its place is that of another storage, or a part of it, or holds it"))
 		}
 	}
@@ -215,55 +213,4 @@ func spoken(err error) string {
 		}
 	}
 	return words
-}
-
-// sealFields seals credentials as they were given, openFields reads them again.
-func (c *Control) sealFields(place string, f fields) string {
-	b, _ := json.Marshal(f) // strings cannot fail
-	return c.Seal.Seal(place, string(b))
-}
-
-func (c *Control) openFields(place, sealed string) (fields, error) {
-	f := fields{}
-	if sealed == "" {
-		return f, nil
-	}
-	text, err := c.Seal.Open(place, sealed)
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &f)
-	}
-	if err != nil {
-		return nil, fault.New(fault.Corrupt, "control", "credentials", err)
-	}
-	return f, nil
-}
-
-// describe says of a unit's URL which vendor's it is, and its source.
-func describe(raw string) (Vendor, string) {
-	loc, err := url.Parse(raw)
-	if err != nil || loc.Scheme == "" || loc.Scheme == "file" {
-		v, _ := VendorOf(LocalFolder)
-		path := raw
-		if err == nil && loc.Scheme == "file" {
-			path = loc.Path
-		}
-		return v, sourceText(fields{"folderpath": path})
-	}
-	path := strings.Trim(loc.Path, "/")
-	first, rest, _ := strings.Cut(path, "/")
-	number, f := AmazonS3, fields{"bucketname": loc.Host, "folderlocation": path}
-	switch loc.Scheme {
-	case "s3":
-		if loc.Query().Get("endpoint") != "" {
-			number = S3Compatible
-		}
-	case "gs":
-		number = GoogleCloud
-	case "azblob":
-		number, f = AzureBlob, fields{"container": first, "folderlocation": rest}
-	case "smb":
-		number, f = SMBCompatible, fields{"sharepath": path}
-	}
-	v, _ := VendorOf(number)
-	return v, sourceText(f)
 }

@@ -95,6 +95,15 @@ func (db *DB) RetireUnit(ctx context.Context, id int64) (left int64, err error) 
 	return left, err
 }
 
+// Acting counts a unit's entries whose plan is being carried out.
+func (db *DB) Acting(ctx context.Context, unit int64) (n int64, err error) {
+	err = db.query(ctx, "SELECT count(*) FROM entries WHERE unit = ? AND state = 1", func(c cells) error {
+		n = c.i(0)
+		return nil
+	}, unit)
+	return n, err
+}
+
 // endPending ends up to maxRows of a unit's pending entries as canceled, and
 // returns how many it found.
 func (db *DB) endPending(ctx context.Context, unit int64) (n int, err error) {

@@ -45,6 +45,9 @@ func testRetire(t *testing.T, open func(testing.TB) *store.DB) {
 		t.Fatal(err)
 	}
 
+	if n := must(db.Acting(ctx, b.unit))(t); n != 0 {
+		t.Errorf("%d entries act, want none", n)
+	}
 	if left := must(db.RetireUnit(ctx, b.unit))(t); left != 1 {
 		t.Errorf("%d entries are in work, want 1", left)
 	}
