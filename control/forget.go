@@ -3,9 +3,11 @@ package control
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/landwaiter/landwaiter/account"
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 )
@@ -29,9 +31,13 @@ func (c *Control) RemoveStorage(ctx context.Context, id ledger.ID, force bool) e
 		if err != nil {
 			return err
 		}
-		u, err := c.Store.UnitOf(ctx, who.Tenant, id)
-		if err != nil && !fault.Is(err, fault.NotFound) {
+		units, err := c.Store.Units(ctx)
+		if err != nil {
 			return err
+		}
+		var u connectors.Unit // none if it was never served
+		if i := slices.IndexFunc(units, func(u connectors.Unit) bool { return u.Client == id }); i >= 0 {
+			u = units[i]
 		}
 		if !force && u.ID != 0 {
 			scans, err := c.Store.Scans(ctx, u.ID)

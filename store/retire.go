@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
@@ -56,18 +57,19 @@ const retireSQL = "SELECT e.id, e.ikey, e.tail, e.version, e.sha256, e.scan, e.s
 func (db *DB) RetireUnit(ctx context.Context, id int64) (left int64, err error) {
 	err = db.do(ctx, func(ctx context.Context, c conn) error {
 		now := micros(db.now())
-		var name string
-		if err := c.query(ctx, "SELECT name FROM units WHERE id = ?", func(c cells) error { name = c.s(0); return nil }, id); err != nil {
+		var name, end string
+		if err := c.query(ctx, "SELECT name, client FROM units WHERE id = ?", func(c cells) error { name, end = c.s(0), "#"+toID(c.b(1)).String(); return nil }, id); err != nil {
 			return err
 		}
 		if name == "" {
 			return fault.New(fault.NotFound, "store.RetireUnit", "", nil)
 		}
+		name = strings.TrimSuffix(name, end) + end // another may have the name from now on
 		for _, s := range []struct {
 			sql  string
 			args []any
 		}{
-			{"UPDATE units SET disabled = 1, managed = 0, name = ?, changed = ? WHERE id = ? AND disabled = 0", []any{[]byte(name + "#" + ledger.NewID().String()), now, id}},
+			{"UPDATE units SET disabled = 1, managed = 0, name = ?, changed = ? WHERE id = ?", []any{[]byte(name), now, id}},
 			{"DELETE FROM cursors WHERE unit = ?", []any{id}},
 			{"UPDATE scans SET state = ?, ended = ? WHERE unit = ? AND state = ?", []any{[]byte(ScanStopped), now, id, []byte(ScanRunning)}},
 			{"UPDATE entries SET cancel = 1 WHERE unit = ? AND state = 0 AND running = 1", []any{id}},
