@@ -13,9 +13,12 @@ import (
 // UnitOf returns the settings of a tenant's unit by the id that callers know it
 // by; of any tenant for 0. fault.NotFound if there is none, or it is retired.
 func (db *DB) UnitOf(ctx context.Context, tenant int64, client ledger.ID) (connectors.Unit, error) {
-	u, err := db.loadUnit(ctx, "client = ?", client[:])
-	if err != nil {
-		return connectors.Unit{}, err
+	u, ok := cached(&db.names.mu, &db.names.byClient, client)
+	if !ok {
+		var err error
+		if u, err = db.loadUnit(ctx, "client = ?", client[:]); err != nil {
+			return connectors.Unit{}, err
+		}
 	}
 	if u.unit.Disabled || tenant != 0 && u.tenant != tenant {
 		return connectors.Unit{}, fault.New(fault.NotFound, "store.UnitOf", "unit", nil)
