@@ -91,8 +91,8 @@ func (c *Control) AddMember(ctx context.Context, m MemberChange) (Effect, error)
 	return Effect{ID: u.ID.String(), State: "done", Key: u.Login, Detail: "added as " + u.Role.String()}, err
 }
 
-// found does something with the user of a login.
-func (c *Control) found(ctx context.Context, login, detail string, do func(ctx context.Context, u account.User) error) (Effect, error) {
+// byLogin does something with the user of a login.
+func (c *Control) byLogin(ctx context.Context, login, detail string, do func(ctx context.Context, u account.User) error) (Effect, error) {
 	login, err := loginOf(login)
 	if err != nil {
 		return Effect{}, err
@@ -109,7 +109,7 @@ func (c *Control) found(ctx context.Context, login, detail string, do func(ctx c
 
 // RemoveMember removes a user.
 func (c *Control) RemoveMember(ctx context.Context, login string) (Effect, error) {
-	return c.found(ctx, login, "removed", func(ctx context.Context, u account.User) error {
+	return c.byLogin(ctx, login, "removed", func(ctx context.Context, u account.User) error {
 		_, err := c.RemoveUser(ctx, u.ID)
 		return err
 	})
@@ -121,7 +121,7 @@ func (c *Control) SetMemberRole(ctx context.Context, m MemberChange) (Effect, er
 	if err != nil {
 		return Effect{}, err
 	}
-	return c.found(ctx, m.Login, "is "+r.String(), func(ctx context.Context, u account.User) error {
+	return c.byLogin(ctx, m.Login, "is "+r.String(), func(ctx context.Context, u account.User) error {
 		_, err := c.SetRole(ctx, u.ID, r)
 		return err
 	})
@@ -130,7 +130,7 @@ func (c *Control) SetMemberRole(ctx context.Context, m MemberChange) (Effect, er
 // SetMemberPassword gives a user another password and forgets their failed
 // logins. Their sessions end.
 func (c *Control) SetMemberPassword(ctx context.Context, m MemberChange) (Effect, error) {
-	return c.found(ctx, m.Login, "has a new password", func(ctx context.Context, u account.User) error {
+	return c.byLogin(ctx, m.Login, "has a new password", func(ctx context.Context, u account.User) error {
 		return c.do(ctx, act{action: "user.set", target: u.ID.String(), detail: "password"}, func(ctx context.Context, _ account.Caller) error {
 			hash, err := hashed(ctx, m.Password, u.Login)
 			if err != nil {

@@ -67,6 +67,7 @@ type setup struct {
 	dsn      string // of a PostgreSQL that is there
 	later    bool   // a further node: the users are there
 	data     string // an earlier world's
+	noServer bool   // config says what the listener is
 }
 
 // both runs a test on SQLite and on PostgreSQL.
@@ -88,6 +89,9 @@ func start(t *testing.T, s setup) *world {
 		w.data = t.TempDir()
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
+	if s.noServer {
+		text = ""
+	}
 	if s.postgres {
 		s.dsn = servers.Postgres(t)
 	}
