@@ -103,6 +103,20 @@ type Filter struct {
 	Limit      int    // default 100, at most 1,000
 }
 
+// A ScanFilter says which scans of a tenant (0 = of all) to list; zero fields do
+// not restrict, nor do nil lists.
+type ScanFilter struct {
+	Tenant   int64
+	Unit     int64
+	Types    []ScanType
+	States   []string
+	Name     string    // bytes that the name contains
+	From, To time.Time // of the start
+	Oldest   bool      // the oldest first; default is the latest
+	Start    int       // scans left out
+	Limit    int       // default 100, at most 1,000
+}
+
 // A Page is a part of a listing. There may be more while Next is not "", even if
 // the page is not full: a page looks at a bounded number of entries.
 type Page struct {

@@ -141,6 +141,10 @@ func (p *Pipeline) submit(ctx context.Context, e *ledger.Entry) *exam {
 	if u == nil || e.State != ledger.Pending {
 		return nothing
 	}
+	u, err := p.under(ctx, u, e)
+	if err != nil {
+		return nothing
+	}
 	st, err := p.o.Storages.Get(u.Name)
 	if err != nil {
 		return nothing

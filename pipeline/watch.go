@@ -16,8 +16,11 @@ const (
 )
 
 // runUnit watches and sweeps one unit for as long as it is served and this
-// node holds the unit's slot.
+// node holds the unit's slot. A unit without a RealTime scan is not watched.
 func (p *Pipeline) runUnit(ctx context.Context, u *unit) {
+	if len(u.Scans) == 0 {
+		return
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -166,16 +166,45 @@ func (db *DB) Cancel(ctx context.Context, id ledger.ID) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = db.do(ctx, func(ctx context.Context, c conn) error {
-		n, err = c.exec(ctx, "UPDATE entries SET cancel = 1, due = CASE WHEN running = 0 AND parked = 0 THEN ? ELSE due END WHERE unit = ? AND scan = ? AND state = 0",
-			db.clock(), sc.unit, sc.n)
+	err = db.do(ctx, func(ctx context.Context, c conn) (err error) {
+		n, err = db.cancelIn(ctx, c, sc)
 		return err
 	})
 	if err == nil {
-		for lane := ledger.Small; lane <= ledger.Alone; lane++ {
-			db.ready.bring(line{sc.unit, lane}, db.now())
-		}
-		db.ready.signal()
+		db.bringAll(sc.unit)
 	}
 	return n, err
+}
+
+const cancelSQL = "UPDATE entries SET cancel = 1, due = CASE WHEN running = 0 AND parked = 0 THEN CAST(? AS BIGINT) ELSE due END WHERE state = 0 AND "
+
+func (db *DB) cancelIn(ctx context.Context, c conn, sc *scanRow) (int64, error) {
+	n, err := c.exec(ctx, cancelSQL+"unit = ? AND scan = ?", db.clock(), sc.unit, sc.n)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	return n, db.notify(ctx, c, map[int64]bool{sc.unit: true})
+}
+
+// bringAll lets the unit's entries be looked for at once.
+func (db *DB) bringAll(unit int64) {
+	for lane := ledger.Small; lane <= ledger.Alone; lane++ {
+		db.ready.bring(line{unit, lane}, db.now())
+	}
+	db.ready.signal()
+}
+
+// CancelEntry asks for the end of one entry that is pending: false if it is not.
+func (db *DB) CancelEntry(ctx context.Context, unit int64, id ledger.ID) (bool, error) {
+	var n int64
+	err := db.do(ctx, func(ctx context.Context, c conn) (err error) {
+		if n, err = c.exec(ctx, cancelSQL+"id = ?", db.clock(), id[:]); err != nil || n == 0 {
+			return err
+		}
+		return db.notify(ctx, c, map[int64]bool{unit: true})
+	})
+	if err == nil && n > 0 {
+		db.bringAll(unit)
+	}
+	return n > 0, err
 }
