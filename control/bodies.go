@@ -43,6 +43,7 @@ type RealTime struct {
 	Events    bool      `json:"events,omitempty"` // told by the webhook; polled too, but seldom
 	StartDate time.Time `json:"start_date,omitzero"`
 	By        ledger.ID `json:"by,omitzero"`
+	ByName    string    `json:"by_name,omitempty"`
 }
 
 // UnitName is the name by which the running parts know a tenant's storage: names

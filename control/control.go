@@ -19,6 +19,7 @@ import (
 	"github.com/landwaiter/landwaiter/remediation"
 	"github.com/landwaiter/landwaiter/remediation/quarantine"
 	"github.com/landwaiter/landwaiter/scan"
+	"github.com/landwaiter/landwaiter/workflow"
 )
 
 // A Store is what control needs of the ledger's state.
@@ -41,6 +42,7 @@ type Store interface {
 	DropLetter(ctx context.Context, id ledger.ID) error
 	NounStore
 	UserStore
+	ScanStore
 	AddAudit(ctx context.Context, r ledger.AuditRow) error
 }
 
@@ -67,6 +69,10 @@ type Control struct {
 	// Apply makes the daemon serve what the nouns say now: all of it, or nothing
 	// with an error; nil where no daemon runs.
 	Apply func(ctx context.Context) error
+	// Flow is the workflow of a name that a scan of the unit is to be under; "" = the
+	// unit's. Look tells that scans began or ended. Nil where no daemon runs.
+	Flow func(unit, workflow string) (workflow.Workflow, error)
+	Look func()
 	// Seal keeps secrets in nouns, Tokens signs what logins give.
 	Seal   *seal.Box
 	Tokens *account.Tokens

@@ -277,7 +277,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 			waiting[w.unit.Name] = err
 		}
 	}
-	d.units, d.waiting = served, waiting
+	d.units, d.waiting, d.flows = served, waiting, flowsOf(c, n)
 	d.mu.Unlock()
 	var errs []error
 	for _, w := range list {
@@ -299,7 +299,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 				d.log.Error("unit cannot be opened: its entries wait, it is tried again", "unit", w.unit.Name, "err", w.err)
 			}
 		}
-		if !w.same || before.Hash != pu.Hash {
+		if !w.same || before.Hash != pu.Hash || !reflect.DeepEqual(before.Scans, pu.Scans) {
 			d.pipe.Serve(pu)
 		}
 	}
@@ -358,29 +358,8 @@ func (d *Daemon) enter(ctx context.Context, u connectors.Unit, w workflow.Workfl
 	if hash != ledger.Hash(sum) {
 		return pipeline.Unit{}, fault.New(fault.Internal, "daemon.Units", u.Name, errors.New("a snapshot's hash differs"))
 	}
-	pu := pipeline.Unit{Unit: u, Workflow: w, Hash: hash}
-	if rt, ok := n.realTime[u.Name]; ok {
-		for _, r := range rt {
-			s, err := d.db.EnsureRealTimeScan(ctx, id, r.Folder, hash, r.StartDate)
-			if err != nil {
-				return pipeline.Unit{}, err
-			}
-			pu.Scans = append(pu.Scans, s)
-		}
-		return pu, nil
-	}
-	parts := u.Partitions
-	if len(parts) == 0 {
-		parts = []string{""}
-	}
-	for _, part := range parts {
-		s, err := d.db.EnsureRealTimeScan(ctx, id, part, hash, time.Time{})
-		if err != nil {
-			return pipeline.Unit{}, err
-		}
-		pu.Scans = append(pu.Scans, s)
-	}
-	return pu, nil
+	pu := pipeline.Unit{Unit: u, Workflow: w, Hash: hash, Flows: map[ledger.Hash]workflow.Workflow{}}
+	return pu, d.enterScans(ctx, &pu, n)
 }
 
 // reopen tries again to open the units that could not be opened.

@@ -82,6 +82,15 @@ type Count struct {
 	Bytes    int64
 }
 
+// A ScanCount says how many entries of a scan came to an end.
+type ScanCount struct {
+	Outcome  Outcome // "" counts those that are not finished
+	Verdict  scan.Verdict
+	Decision workflow.Decision
+	Entries  int64
+	Bytes    int64
+}
+
 // A Filter says which entries to list; zero fields do not restrict.
 type Filter struct {
 	Unit     int64

@@ -103,7 +103,7 @@ func TestScanUnwatched(t *testing.T) {
 // and after its effect, and starts another: it wants every object in the scan
 // once.
 func TestScanCrash(t *testing.T) {
-	const n = 2300
+	const n = 1100
 	cases, violations := 0, 0
 	for at := int32(1); violations == 0; at++ {
 		u, l := listed("a")
@@ -162,7 +162,7 @@ func TestScanCrash(t *testing.T) {
 		}
 		cases++
 	}
-	if cases < 10 {
+	if cases < 8 {
 		t.Errorf("only %d places to die at", cases)
 	}
 	told("scan-crash", cases, violations, "enumerated")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -149,11 +150,7 @@ func (db *DB) FindScans(ctx context.Context, f ScanFilter) (list []ledger.Scan, 
 		w.in("s.type", numbers(f.Types))
 	}
 	if f.States != nil {
-		var list []any
-		for _, s := range f.States {
-			list = append(list, []byte(s))
-		}
-		w.in("s.state", list)
+		w.states(f.States)
 	}
 	if !f.From.IsZero() {
 		w.and("s.started >= ?", micros(f.From))
@@ -176,6 +173,26 @@ func (db *DB) FindScans(ctx context.Context, f ScanFilter) (list []ledger.Scan, 
 		return nil
 	}, append(w.args, pageSize(f.Limit), f.Start)...)
 	return list, total, err
+}
+
+// openSQL: some entry of the scan s is not finished.
+const openSQL = "EXISTS (SELECT 1 FROM scan_counts c WHERE c.scan = s.n AND c.outcome = 0 GROUP BY c.scan HAVING sum(c.n) <> 0)"
+
+// states adds that the scan s is in one of the states.
+func (c *clause) states(list []string) {
+	any := []string{"1 = 0"}
+	for _, state := range list {
+		switch state {
+		case ScanStopped:
+			any = append(any, "s.state = ? AND NOT "+openSQL)
+		case ScanStopping:
+			any, state = append(any, "s.state = ? AND "+openSQL), ScanStopped
+		default:
+			any = append(any, "s.state = ?")
+		}
+		c.args = append(c.args, []byte(state))
+	}
+	c.sql = append(c.sql, "("+strings.Join(any, " OR ")+")")
 }
 
 // in adds that column is one of values.

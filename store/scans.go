@@ -141,6 +141,7 @@ const (
 	ScanStopped   = "stopped"
 	ScanCompleted = "completed"
 	ScanFailed    = "failed"
+	ScanStopping  = "stopping" // of a ScanFilter: stopped, and some entry is not finished
 )
 
 func insertScan(ctx context.Context, c conn, s ledger.Scan, conflict string) error {
@@ -236,7 +237,7 @@ func (db *DB) EndScan(ctx context.Context, id ledger.ID, state string) error {
 // Scans returns the scans of the unit (0 = of all units), the oldest first.
 func (db *DB) Scans(ctx context.Context, unit int64) ([]ledger.Scan, error) {
 	var out []ledger.Scan
-	err := db.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE ? = 0 OR s.unit = ? ORDER BY s.n", func(c cells) error {
+	err := db.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE s.removed = 0 AND (? = 0 OR s.unit = ?) ORDER BY s.n", func(c cells) error {
 		out = append(out, readScan(c).scan)
 		return nil
 	}, unit, unit)
