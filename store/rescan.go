@@ -24,10 +24,10 @@ var (
 		sql:  "SELECT {ord} " + latestColumns + ", e.unit, e.scan, e.ikey, e.tail FROM entries e {also} WHERE e.id = :id AND e.state = 2",
 	}
 	reopenEntry = &set{
-		cols: "id:b now:i seq:i priority:i cause:b workflow:i story:b",
+		cols: "id:b now:i seq:i priority:i cause:b workflow:i story:b class:i",
 		sql: `UPDATE entries SET state = 0, running = 0, parked = 0, lane = 0, priority = :priority, due = :now, seq = entries.seq + :seq, force = 1, attempts = 0, crashes = 0,
 			cancel = 0, cause = :cause, workflow = :workflow, started = 0, finished = 0, outcome = 0, verdict = 0, reason = 0, threat = NULL, code = 0, engines = 0,
-			engine = NULL, decision = 0, decided_by = NULL, report = NULL, plan = NULL, error = NULL, story = :story
+			engine = NULL, decision = 0, decided_by = NULL, report = NULL, plan = NULL, error = NULL, story = :story, class = :class, detected = 0, vulns = 0, dlp = 0, remedies = 0
 			{from} WHERE entries.id = :id AND entries.state = 2 AND NOT EXISTS (SELECT 1 FROM entries p WHERE p.unit = entries.unit AND p.ikey = entries.ikey
 			AND p.scan = entries.scan AND p.vkey = entries.vkey AND p.state = 0) {back}`,
 	}
@@ -80,7 +80,7 @@ func (t *turn) reopening(c cells, f *fresh) (reopening, error) {
 	e.Tell(fromMicros(t.now), "rescan", f.cause)
 	story, err := encodeList(e.Story)
 	return reopening{fresh: f, was: [3]int64{c.i(4), c.i(5), c.i(8)}, size: max(c.i(9), 0),
-		row: []any{e.ID[:], t.now, f.seq, int64(f.priority), text(f.cause), f.scan.workflow, blob(story)}}, err
+		row: []any{e.ID[:], t.now, f.seq, int64(f.priority), text(f.cause), f.scan.workflow, blob(story), int64(classOpen)}}, err
 }
 
 func (t *turn) reopen(ctx context.Context, list []reopening) error {
