@@ -43,6 +43,7 @@ type Store interface {
 	NounStore
 	UserStore
 	ScanStore
+	FileStore
 	AddAudit(ctx context.Context, r ledger.AuditRow) error
 }
 

@@ -342,7 +342,7 @@ func (c *Control) look() {
 type storageName struct {
 	id     ledger.ID
 	name   string
-	vendor int
+	vendor string
 }
 
 // storages are the tenant's storages by number, those that are no longer served too.
@@ -354,10 +354,18 @@ func (c *Control) storages(ctx context.Context, tenant int64) (map[int64]storage
 	m := map[int64]storageName{}
 	for _, u := range units {
 		if u.Tenant == tenant {
-			m[u.ID] = storageName{id: u.Client, name: strings.TrimPrefix(u.Name, UnitName(tenant, ""))}
+			m[u.ID] = storageName{id: u.Client, name: strings.TrimPrefix(u.Name, UnitName(tenant, "")), vendor: scheme(u.URL)}
 		}
 	}
 	return m, nil
+}
+
+// scheme is the vendor that a unit's URL names.
+func scheme(at string) string {
+	if s, _, ok := strings.Cut(at, "://"); ok {
+		return s
+	}
+	return "file"
 }
 
 // view adds to a scan what it is of and what came of it.

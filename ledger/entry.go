@@ -137,6 +137,12 @@ type Hash [32]byte
 // String returns the hash in hex.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
+// ParseHash reads what String writes.
+func ParseHash(s string) (h Hash, ok bool) {
+	b, err := hex.DecodeString(s)
+	return h, err == nil && copy(h[:], b) == len(h) && len(b) == len(h)
+}
+
 // A ScanType is MDSS's scanType.
 type ScanType uint8
 

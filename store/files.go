@@ -234,7 +234,7 @@ func (q *fileQuery) page(ctx context.Context) (keys []any, err error) {
 
 // size counts the rows of a group, one more than most at most.
 func (q *fileQuery) size(ctx context.Context, g []stream, most int) (n int, err error) {
-	sql, args := q.merged(g, "1", "")
+	sql, args := q.merged(g, "1", "", "")
 	err = q.db.query(ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM (%s) g LIMIT %d) m", sql, most+1), func(c cells) error {
 		n = int(c.i(0))
 		return nil
@@ -244,7 +244,11 @@ func (q *fileQuery) size(ctx context.Context, g []stream, most int) (n int, err 
 
 func (q *fileQuery) read(ctx context.Context, g []stream, skip, limit int) (keys []any, err error) {
 	order, columns := q.order(g[0])
-	sql, args := q.merged(g, q.db.rowKey()+" AS k, discovered"+columns, order)
+	part := ""
+	if q.db.dollar { // which would sort all of them else
+		part = fmt.Sprintf("%s LIMIT %d", order, skip+limit)
+	}
+	sql, args := q.merged(g, q.db.rowKey()+" AS k, discovered"+columns, part, order)
 	// As literals: PostgreSQL plans for how few rows are wanted.
 	err = q.db.query(ctx, fmt.Sprintf("%s LIMIT %d OFFSET %d", sql, limit, skip), func(c cells) error {
 		if q.db.dollar {
@@ -283,8 +287,8 @@ func direction(desc bool) string {
 
 // merged is a query of the rows of a group that match. The database merges the
 // streams, each of which its index has in order; where they are too many it
-// sorts.
-func (q *fileQuery) merged(g []stream, columns, order string) (sql string, args []any) {
+// sorts. each goes behind every stream, order behind all of them.
+func (q *fileQuery) merged(g []stream, columns, each, order string) (sql string, args []any) {
 	if len(g) > maxStreams {
 		return q.together(g, columns, order)
 	}
@@ -293,7 +297,11 @@ func (q *fileQuery) merged(g []stream, columns, order string) (sql string, args 
 		w := clause{sql: []string{"scan = ?", "class = ?"}, args: []any{s.scan, int64(s.class)}}
 		w.and2(q.by)
 		w.and2(q.rows)
-		parts = append(parts, "SELECT "+columns+" FROM "+q.db.by("entries_class")+" WHERE "+w.String())
+		part := "SELECT " + columns + " FROM " + q.db.by("entries_class") + " WHERE " + w.String()
+		if each != "" && len(g) > 1 {
+			part = "(" + part + each + ")"
+		}
+		parts = append(parts, part)
 		args = append(args, w.args...)
 	}
 	return strings.Join(parts, " UNION ALL ") + order, args
@@ -334,7 +342,7 @@ func (q *fileQuery) count(ctx context.Context) (total int64, more bool, err erro
 	}
 	var looked int64
 	for i := 0; i < len(q.streams) && looked < int64(most); i += maxStreams {
-		sql, args := q.merged(q.streams[i:min(i+maxStreams, len(q.streams))], columns, "")
+		sql, args := q.merged(q.streams[i:min(i+maxStreams, len(q.streams))], columns, "", "")
 		if err := q.db.query(ctx, fmt.Sprintf("SELECT count(*), coalesce(sum(CASE WHEN %s THEN 1 ELSE 0 END), 0) FROM (SELECT * FROM (%s) g LIMIT %d) m", match, sql, int64(most)-looked), func(c cells) error {
 			looked += c.i(0)
 			total += c.i(1)

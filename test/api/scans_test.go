@@ -218,7 +218,7 @@ func TestRealTime(t *testing.T) {
 
 // TestRealTimeOfTheFile refuses to change what the configuration file says.
 func TestRealTimeOfTheFile(t *testing.T) {
-	w := start(t, setup{config: "units:\n  - {name: fixed, url: file://DATA/fixed}\n"})
+	w := start(t, setup{config: "units:\n  - {name: fixed, url: \"file://" + t.TempDir() + "\"}\n"})
 	var id string
 	units, err := w.d.Control().Store.Units(context.Background())
 	if err != nil {
