@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/control"
@@ -106,4 +107,25 @@ func (d *Daemon) flow(unit, name string) (workflow.Workflow, error) {
 		return flow, fault.New(fault.NotFound, "daemon.Flow", "workflow", nil)
 	}
 	return flow, nil
+}
+
+// scheduleLook is the longest between two looks at the schedules.
+const scheduleLook = 15 * time.Second
+
+// schedules begins scheduled scans when they are due.
+func (d *Daemon) schedules(ctx context.Context) error {
+	for {
+		now := time.Now()
+		next, err := d.control.RunSchedules(ctx, now)
+		if err != nil && ctx.Err() == nil {
+			d.log.Error("schedules", "err", err)
+		}
+		wait := scheduleLook
+		if !next.IsZero() {
+			wait = min(wait, max(next.Sub(now), time.Second))
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
 }

@@ -163,14 +163,17 @@ func insertScan(ctx context.Context, c conn, s ledger.Scan, conflict string) err
 	return err
 }
 
-// StartScan begins an Instant or Scheduled scan and returns it with its ID. It
-// returns fault.Exists if one of them runs over the same part of the unit.
+// StartScan begins an Instant or Scheduled scan and returns it with its ID, a new
+// one if s has none. It returns fault.Exists if one of them runs over the same part of the unit.
 func (db *DB) StartScan(ctx context.Context, s ledger.Scan) (ledger.Scan, error) {
 	u, err := db.unit(ctx, s.Unit)
 	if err != nil {
 		return s, err
 	}
-	s.ID, s.Tenant, s.State, s.Ended = ledger.NewID(), u.tenant, ScanRunning, time.Time{}
+	if s.ID == (ledger.ID{}) {
+		s.ID = ledger.NewID()
+	}
+	s.Tenant, s.State, s.Ended = u.tenant, ScanRunning, time.Time{}
 	if s.Started.IsZero() {
 		s.Started = fromMicros(micros(db.now()))
 	}
