@@ -74,6 +74,9 @@ type Control struct {
 	// unit's. Look tells that scans began or ended. Nil where no daemon runs.
 	Flow func(unit, workflow string) (workflow.Workflow, error)
 	Look func()
+	// Unlock hands passwords to the engines for a file's next examination:
+	// fault.Unsupported if none of them would take any.
+	Unlock func(e *ledger.Entry, passwords []string) error
 	// Seal keeps secrets in nouns, Tokens signs what logins give.
 	Seal   *seal.Box
 	Tokens *account.Tokens

@@ -171,11 +171,9 @@ func (c *Control) CancelFiles(ctx context.Context, ids []ledger.ID) (list []Canc
 	})
 }
 
-// errPasswords is the refusal to rescan with passwords that no engine would get.
-var errPasswords = errors.New("passwords cannot be handed to the engines of this storage's workflow yet: leave them out to rescan without")
-
 // RescanFile has one version of an object scanned again, in the same scan,
-// whatever is known of it. fault.Exists if it is not finished yet.
+// whatever is known of it, with passwords for encrypted archives. fault.Exists if
+// it is not finished yet, fault.Unsupported if no engine would get the passwords.
 func (c *Control) RescanFile(ctx context.Context, id, scan ledger.ID, passwords []string) error {
 	return c.do(ctx, act{action: "file.rescan", target: id.String()}, func(ctx context.Context, who account.Caller) error {
 		e, err := c.file(ctx, who.Tenant, id)
@@ -184,10 +182,15 @@ func (c *Control) RescanFile(ctx context.Context, id, scan ledger.ID, passwords 
 			return err
 		case scan != e.Scan:
 			return fault.New(fault.NotFound, "control", "file", errors.New("it is not in this scan"))
-		case len(passwords) > 0:
-			return fault.New(fault.Unsupported, "control.RescanFile", "", errPasswords)
 		case e.State != ledger.Finished:
 			return fault.New(fault.Exists, "control.RescanFile", object.FormatKey(e.Key), errors.New("it is not finished yet"))
+		case len(passwords) == 0:
+		case c.Unlock == nil:
+			return noDaemon("rescan")
+		default:
+			if err := c.Unlock(&e, passwords); err != nil {
+				return err
+			}
 		}
 		taken, err := c.Store.Intake(ctx, e.Unit, []ledger.Arrival{{Scan: e.Scan, Event: object.Event{
 			Ref: object.Ref{Unit: e.UnitName, Key: e.Key, Version: e.Version}, Op: object.Look, Size: e.Size, Time: e.ModTime, Cause: "rescan " + who.Name, Force: true, Priority: e.Priority}}}, nil)

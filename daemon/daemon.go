@@ -137,7 +137,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.control.Feeds = d.feeds.list
-	d.control.Flow, d.control.Look = d.flow, d.pipe.Look
+	d.control.Flow, d.control.Look, d.control.Unlock = d.flow, d.pipe.Look, d.unlock
 	return d, nil
 }
 

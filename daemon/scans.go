@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/landwaiter/landwaiter/config"
@@ -12,6 +14,7 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/pipeline"
+	"github.com/landwaiter/landwaiter/scan"
 	"github.com/landwaiter/landwaiter/store"
 	"github.com/landwaiter/landwaiter/workflow"
 )
@@ -128,4 +131,29 @@ func (d *Daemon) schedules(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// unlock hands passwords to the engines that e's workflow asks. Only MetaDefender
+// Core takes any.
+func (d *Daemon) unlock(e *ledger.Entry, passwords []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), checkWithin)
+	defer cancel()
+	data, err := d.db.Workflow(ctx, e.Workflow)
+	if err != nil {
+		return err
+	}
+	var flow workflow.Workflow
+	if err := json.Unmarshal(data, &flow); err != nil {
+		return fault.New(fault.Corrupt, "daemon.Unlock", "workflow", err)
+	}
+	asked := flow.Pools
+	if len(asked) == 0 {
+		asked = []string{"default"}
+	}
+	for _, p := range d.pools.Status() {
+		if slices.Contains(asked, p.Name) && slices.ContainsFunc(p.Instances, func(in scan.InstanceStatus) bool { return strings.HasPrefix(in.URL, "mdcore") }) {
+			return d.pipe.Unlock(e, passwords)
+		}
+	}
+	return fault.New(fault.Unsupported, "daemon.Unlock", "", errors.New("no engine of its workflow takes passwords: MetaDefender Core does"))
 }

@@ -191,6 +191,9 @@ func (p *Pipeline) process(ctx context.Context, j job) {
 	} else {
 		j.x.release()
 	}
+	if e.State == ledger.Finished {
+		p.passwords.forget(e.ID)
+	}
 	if err == nil {
 		u.well()
 		if p.o.Finished != nil && e.State == ledger.Finished {

@@ -128,12 +128,13 @@ type Pipeline struct {
 	freed chan struct{} // a worker took one from ready
 	alone atomic.Bool   // the lane Alone is taken
 
-	mu    sync.RWMutex
-	units map[int64]*unit
-	pools map[string]Scanner
-	added chan struct{} // a unit came or went: for runUnits
-	moved chan struct{} // the same, and pools: for dispatch
-	began chan struct{} // a scan began or was stopped: for runScans
+	mu        sync.RWMutex
+	units     map[int64]*unit
+	pools     map[string]Scanner
+	added     chan struct{} // a unit came or went: for runUnits
+	moved     chan struct{} // the same, and pools: for dispatch
+	passwords passwords
+	began     chan struct{} // a scan began or was stopped: for runScans
 }
 
 // unit is a served unit with its running state, which its views share.

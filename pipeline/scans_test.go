@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -268,5 +271,37 @@ func TestScanPriority(t *testing.T) {
 		if e.Priority != want || e.Verdict != scan.Infected || time.Since(e.Discovered) > time.Hour {
 			t.Errorf("%+v", e)
 		}
+	}
+}
+
+// TestUnlock hands passwords to the engine for one examination, and not to the
+// next.
+func TestUnlock(t *testing.T) {
+	u, l := listed("a")
+	w := newWorld(t, u)
+	l.Write("k.zip", []byte("locked"))
+	var mu sync.Mutex
+	var seen [][]string
+	w.engine.before = func(_ context.Context, s scan.Sample) error {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, s.Passwords)
+		return nil
+	}
+	w.run()
+	w.idle()
+	for i, passwords := range [][]string{{"secret"}, nil} {
+		e := w.only("a", "k.zip")
+		if passwords != nil {
+			if err := w.pipe.Unlock(&e, passwords); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.emit(event{Ref: e.Ref(), Force: true, Size: -1})
+		w.until("scanned again", func() bool { mu.Lock(); defer mu.Unlock(); return len(seen) == i+2 })
+		w.idle()
+	}
+	if want := [][]string{nil, {"secret"}, nil}; !cmp.Equal(seen, want) {
+		t.Errorf("the engine got %v, want %v", seen, want)
 	}
 }
