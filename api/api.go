@@ -88,6 +88,7 @@ var resources = []func(*API){
 	(*API).ours,
 	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
 	(*API).accounts, (*API).storages, (*API).webhooks, (*API).checklists,
+	(*API).scans, (*API).files, (*API).schedules,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.

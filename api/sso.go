@@ -54,12 +54,6 @@ type ssoChange struct {
 	ReadOnly      *string      `json:"readonlyRoleName,omitempty" maxLength:"63" doc:"Who has this one becomes SSO read-only administrator (5)."`
 }
 
-func set[T any](to *T, from *T) {
-	if from != nil {
-		*to = *from
-	}
-}
-
 func (c ssoChange) apply(s *control.SSO) {
 	set(&s.ClientID, c.ClientID)
 	set(&s.ClientSecret, c.ClientSecret)

@@ -46,6 +46,7 @@ type RealTime struct {
 	Events    bool      `json:"events,omitempty"` // told by the webhook; polled too, but seldom
 	StartDate time.Time `json:"start_date,omitzero"`
 	By        ledger.ID `json:"by,omitzero"`
+	ByName    string    `json:"by_name,omitempty"`
 }
 
 // Pushed reports whether all that is watched of it is told by the webhook.

@@ -21,6 +21,7 @@ import (
 	"github.com/landwaiter/landwaiter/remediation"
 	"github.com/landwaiter/landwaiter/remediation/quarantine"
 	"github.com/landwaiter/landwaiter/scan"
+	"github.com/landwaiter/landwaiter/workflow"
 )
 
 // A Store is what control needs of the ledger's state.
@@ -47,6 +48,8 @@ type Store interface {
 	StorageStore
 	UserStore
 	TenantStore
+	ScanStore
+	FileStore
 	AddAudit(ctx context.Context, r ledger.AuditRow) error
 }
 
@@ -85,6 +88,13 @@ type Control struct {
 	Resweep func(unit int64, folder string) bool
 	// Stream tells of what finishes; the daemon publishes to it.
 	Stream Stream
+	// Flow is the workflow of a name that a scan of the unit is to be under; "" = the
+	// unit's. Look tells that scans began or ended. Nil where no daemon runs.
+	Flow func(unit, workflow string) (workflow.Workflow, error)
+	Look func()
+	// Unlock hands passwords to the engines for a file's next examination:
+	// fault.Unsupported if none of them would take any.
+	Unlock func(e *ledger.Entry, passwords []string) error
 	// Seal keeps secrets in nouns with the key that Keeper keeps; Tokens signs what
 	// logins give.
 	Seal   *seal.Box

@@ -40,6 +40,10 @@ var rules = map[string]Rule{
 
 	"onboarding.go":   {account.Operate, ledger.CategorySetting, false},
 	"onboarding.look": {account.Public, ledger.CategorySetting, true},
+	"file.list":       {account.Read, ledger.CategoryFile, true},
+	"file.rescan":     {account.Operate, ledger.CategoryFile, false},
+	"file.cancel":     {account.Operate, ledger.CategoryFile, false},
+	"file.revert":     {account.Operate, ledger.CategoryFile, false},
 
 	"session.open":    {account.Public, ledger.CategoryUser, false},
 	"session.refresh": {account.Public, ledger.CategoryUser, true},
@@ -96,4 +100,13 @@ var rules = map[string]Rule{
 
 	"webhook.tell":   {account.Operate, ledger.CategoryFile, true},
 	"webhook.public": {account.Public, ledger.CategoryFile, true},
+	"scan.list":      {account.Read, ledger.CategoryScan, true},
+	"scan.start":     {account.Operate, ledger.CategoryScan, false},
+	"scan.stop":      {account.Operate, ledger.CategoryScan, false},
+	"scan.remove":    {account.Operate, ledger.CategoryScan, false},
+
+	"schedule.list":   {account.Read, ledger.CategoryScan, true},
+	"schedule.add":    {account.Operate, ledger.CategoryScan, false},
+	"schedule.set":    {account.Operate, ledger.CategoryScan, false},
+	"schedule.remove": {account.Operate, ledger.CategoryScan, false},
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"time"
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
@@ -55,7 +54,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 			waiting[w.unit.Name] = err
 		}
 	}
-	d.units, d.index, d.waiting = served, newIndex(served), waiting
+	d.units, d.index, d.waiting, d.flows = served, newIndex(served), waiting, flowsOf(c, n)
 	d.mu.Unlock()
 	var errs []error
 	for _, w := range list {
@@ -136,27 +135,6 @@ func (d *Daemon) enter(ctx context.Context, u connectors.Unit, w workflow.Workfl
 	if hash != ledger.Hash(sum) {
 		return pipeline.Unit{}, fault.New(fault.Internal, "daemon.Units", u.Name, errors.New("a snapshot's hash differs"))
 	}
-	pu := pipeline.Unit{Unit: u, Workflow: w, Hash: hash}
-	if watched, ok := n.realTime[u.Name]; ok {
-		for _, r := range watched {
-			s, err := d.db.EnsureRealTimeScan(ctx, id, r.Folder, hash, r.StartDate)
-			if err != nil {
-				return pipeline.Unit{}, err
-			}
-			pu.Scans = append(pu.Scans, s)
-		}
-		return pu, nil
-	}
-	parts := u.Partitions
-	if len(parts) == 0 {
-		parts = []string{""}
-	}
-	for _, part := range parts {
-		s, err := d.db.EnsureRealTimeScan(ctx, id, part, hash, time.Time{})
-		if err != nil {
-			return pipeline.Unit{}, err
-		}
-		pu.Scans = append(pu.Scans, s)
-	}
-	return pu, nil
+	pu := pipeline.Unit{Unit: u, Workflow: w, Hash: hash, Flows: map[ledger.Hash]workflow.Workflow{}}
+	return pu, d.enterScans(ctx, &pu, n)
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/landwaiter/landwaiter/remediation"
 	"github.com/landwaiter/landwaiter/scan/box"
 	"github.com/landwaiter/landwaiter/store"
+	"github.com/landwaiter/landwaiter/workflow"
 )
 
 // Options are what a daemon is made of.
@@ -75,10 +76,11 @@ type Daemon struct {
 	emptied  map[string]bool // accounts that listed nothing, once
 	mu       sync.Mutex
 	units    map[string]pipeline.Unit // as served, by name
-	index    *index                   // of units, for the router
-	waiting  map[string]error         // of those, what could not be opened as it is set now, and why
-	heard    map[int64]time.Time      // when the last event of a unit was noted
-	unasked  map[string]error         // accounts, and why they could not be asked last
+	flows    map[string]workflow.Workflow
+	index    *index              // of units, for the router
+	waiting  map[string]error    // of those, what could not be opened as it is set now, and why
+	heard    map[int64]time.Time // when the last event of a unit was noted
+	unasked  map[string]error    // accounts, and why they could not be asked last
 }
 
 // Open opens the ledger, the pools and the units. Units that cannot be reached
@@ -140,6 +142,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.control.Feeds = d.feeds.list
+	d.control.Flow, d.control.Look, d.control.Unlock = d.flow, d.pipe.Look, d.unlock
 	return d, nil
 }
 

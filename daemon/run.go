@@ -74,6 +74,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.reopen(gctx) })
 	g.Go(func() error { return d.follow(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
+	g.Go(func() error { return d.schedules(gctx) })
 	g.Go(func() error { return watchdog(gctx, d.log, d.db.Ping) })
 	g.Go(func() error { return d.reloads(gctx, hup) })
 	if listener != nil {

@@ -6,6 +6,7 @@ package ledger
 import (
 	"encoding/hex"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -136,6 +137,12 @@ type Hash [32]byte
 // String returns the hash in hex.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
+// ParseHash reads what String writes.
+func ParseHash(s string) (h Hash, ok bool) {
+	b, err := hex.DecodeString(s)
+	return h, err == nil && copy(h[:], b) == len(h) && len(b) == len(h)
+}
+
 // A ScanType is MDSS's scanType.
 type ScanType uint8
 
@@ -158,6 +165,35 @@ type Scan struct {
 	Started   time.Time
 	Ended     time.Time
 	State     string // running, stopped, completed, failed
+
+	Name     string
+	Priority int
+	By       ID     // who started it; zero = the configuration file or a schedule
+	ByName   string // their name then
+	Flow     ID     // the workflow that was asked for; zero = the unit's
+	Events   bool   // RealTime: the webhook tells of changes
+	Next     string // where its listing goes on
+	Listed   bool   // its listing is whole
+	Error    string // why it failed, or what could not be listed
+}
+
+// Within says whether the folder partition ("" = all) contains key.
+func Within(partition, key string) bool {
+	partition = strings.TrimSuffix(partition, "/")
+	return partition == "" || len(key) > len(partition) && key[:len(partition)] == partition && key[len(partition)] == '/'
+}
+
+// Overlap says whether two folders of a unit have keys in common.
+func Overlap(a, b string) bool {
+	a, b = strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/")
+	return a == b || Within(a, b) || Within(b, a)
+}
+
+// A Listing is how far a scan's listing has come: from Was to Next.
+type Listing struct {
+	Scan      ID
+	Was, Next string
+	Gap       string // what could not be listed on the way, "" = nothing
 }
 
 // A Row is an inventory row: what is known of a key.

@@ -82,6 +82,15 @@ type Count struct {
 	Bytes    int64
 }
 
+// A ScanCount says how many entries of a scan came to an end.
+type ScanCount struct {
+	Outcome  Outcome // "" counts those that are not finished
+	Verdict  scan.Verdict
+	Decision workflow.Decision
+	Entries  int64
+	Bytes    int64
+}
+
 // A Filter says which entries to list; zero fields do not restrict.
 type Filter struct {
 	Unit     int64
@@ -101,6 +110,20 @@ type Filter struct {
 	Oldest     bool   // the first finished first; default is the last
 	After      string // Page.Next of the page before
 	Limit      int    // default 100, at most 1,000
+}
+
+// A ScanFilter says which scans of a tenant (0 = of all) to list; zero fields do
+// not restrict, nor do nil lists.
+type ScanFilter struct {
+	Tenant   int64
+	Unit     int64
+	Types    []ScanType
+	States   []string
+	Name     string    // bytes that the name contains
+	From, To time.Time // of the start
+	Oldest   bool      // the oldest first; default is the latest
+	Start    int       // scans left out
+	Limit    int       // default 100, at most 1,000
 }
 
 // A Page is a part of a listing. There may be more while Next is not "", even if

@@ -138,7 +138,11 @@ func (p *Pipeline) start(ctx context.Context, e *ledger.Entry) {
 func (p *Pipeline) submit(ctx context.Context, e *ledger.Entry) *exam {
 	nothing := &exam{}
 	u := p.unit(e.Unit)
-	if u == nil || e.State != ledger.Pending {
+	if u == nil || e.State != ledger.Pending || len(p.passwords.of(e.ID)) > 0 {
+		return nothing
+	}
+	u, err := p.under(ctx, u, e)
+	if err != nil {
 		return nothing
 	}
 	st, err := p.o.Storages.Get(u.Name)

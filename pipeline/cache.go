@@ -62,7 +62,7 @@ func cacheKey(pool, definitions string, s scan.Sample, sum []byte) ([32]byte, bo
 // remember keeps the report of a pool if it is one that would come again: clean
 // or infected, under definitions that are the same after the scan as before.
 func (p *Pipeline) remember(pool Scanner, name string, s scan.Sample, sum []byte, rep scan.Report) {
-	if rep.Cached || s.Sanitize || rep.Sanitized != nil || rep.Verdict != scan.Clean && rep.Verdict != scan.Infected {
+	if rep.Cached || s.Sanitize || len(s.Passwords) > 0 || rep.Sanitized != nil || rep.Verdict != scan.Clean && rep.Verdict != scan.Infected {
 		return
 	}
 	if rep.Definitions == "" || rep.Definitions != pool.Definitions() {

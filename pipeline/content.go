@@ -196,7 +196,7 @@ func (p *Pipeline) inspect(ctx context.Context, u *unit, e *ledger.Entry, c *con
 // sample is c as engines are asked about it.
 func (p *Pipeline) sample(u *unit, e *ledger.Entry, c *content) scan.Sample {
 	return scan.Sample{Name: object.Base(e.Key), Size: c.size, Open: c.open, Rule: u.Workflow.Rule, UserAgent: u.Workflow.UserAgent, Lookup: u.Workflow.HashLookup,
-		Sanitize: wantsSanitized(&u.Workflow), Priority: e.Priority}
+		Sanitize: wantsSanitized(&u.Workflow), Priority: e.Priority, Passwords: p.passwords.of(e.ID)}
 }
 
 // lend puts the open local file into s and returns its hash. The worker keeps
@@ -213,7 +213,7 @@ func (c *content) lend(ctx context.Context, s *scan.Sample) ([]byte, error) {
 
 // cached is a pool's report about s from the cache, where that is allowed.
 func (p *Pipeline) cached(pool Scanner, name string, s scan.Sample) (scan.Report, bool) {
-	if s.SHA256 == nil || s.Sanitize {
+	if s.SHA256 == nil || s.Sanitize || len(s.Passwords) > 0 {
 		return scan.Report{}, false
 	}
 	return p.cache.get(cacheKey(name, pool.Definitions(), s, s.SHA256))

@@ -50,6 +50,30 @@ func (m *mortal) Intake(ctx context.Context, unit int64, batch []ledger.Arrival,
 	return m.Ledger.Intake(ctx, unit, batch, c)
 }
 
+func (m *mortal) Discover(ctx context.Context, unit int64, batch []ledger.Arrival, l ledger.Listing) (t ledger.Taken, err error) {
+	err = m.around("Discover", l.Next, func() error {
+		t, err = m.Ledger.Discover(ctx, unit, batch, l)
+		return err
+	})
+	return t, err
+}
+
+func (m *mortal) EndListing(ctx context.Context, id ledger.ID, was string) error {
+	return m.around("EndListing", was, func() error { return m.Ledger.EndListing(ctx, id, was) })
+}
+
+func (m *mortal) FailScan(ctx context.Context, id ledger.ID, why string) error {
+	return m.around("FailScan", "", func() error { return m.Ledger.FailScan(ctx, id, why) })
+}
+
+func (m *mortal) CompleteScan(ctx context.Context, id ledger.ID) (ended bool, err error) {
+	err = m.around("CompleteScan", "", func() error {
+		ended, err = m.Ledger.CompleteScan(ctx, id)
+		return err
+	})
+	return ended, err
+}
+
 func (m *mortal) PickUp(ctx context.Context, unit int64, lane ledger.Lane, n int) ([]ledger.Entry, error) {
 	if m.dead.Load() {
 		return nil, errDead

@@ -74,7 +74,7 @@ func (p *Pipeline) fill(ctx context.Context, turn int) (time.Duration, error) {
 			later(down)
 			continue
 		}
-		if !p.poolsReady(&u.Workflow) {
+		if !p.someReady(u) {
 			later(now.Add(200 * time.Millisecond))
 			continue
 		}
@@ -185,7 +185,15 @@ func (p *Pipeline) process(ctx context.Context, j job) {
 		p.leave(j)
 		return
 	}
-	err := p.carry(ctx, u, e, j.x)
+	u, err := p.under(ctx, u, e)
+	if err == nil {
+		err = p.carry(ctx, u, e, j.x)
+	} else {
+		j.x.release()
+	}
+	if e.State == ledger.Finished {
+		p.passwords.forget(e.ID)
+	}
 	if err == nil {
 		u.well()
 		if p.o.Finished != nil && e.State == ledger.Finished {

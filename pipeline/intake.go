@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/landwaiter/landwaiter/connectors"
@@ -91,20 +90,13 @@ func (p *Pipeline) Offer(ctx context.Context, id int64, source string, events []
 // arrive adds ev to batch once for each RealTime scan whose partition holds its key.
 func (u *unit) arrive(batch []ledger.Arrival, ev object.Event) []ledger.Arrival {
 	for i := range u.Scans {
-		if holds(u.Scans[i].Partition, ev.Key) {
-			batch = append(batch, ledger.Arrival{Event: ev, Scan: u.Scans[i].ID})
+		if ledger.Within(u.Scans[i].Partition, ev.Key) {
+			to := ev
+			to.Priority = max(ev.Priority, u.Scans[i].Priority)
+			batch = append(batch, ledger.Arrival{Event: to, Scan: u.Scans[i].ID})
 		}
 	}
 	return batch
-}
-
-// holds says whether the folder partition ("" = all) contains key.
-func holds(partition, key string) bool {
-	if partition == "" {
-		return true
-	}
-	partition = strings.TrimSuffix(partition, "/")
-	return len(key) > len(partition) && key[:len(partition)] == partition && key[len(partition)] == '/'
 }
 
 // sleep waits for d or the end of ctx.

@@ -22,6 +22,24 @@ type Ledger interface {
 	// the inventory row. Baseline only writes the inventory row.
 	Intake(ctx context.Context, unit int64, batch []ledger.Arrival, cursor *ledger.Cursor) (ledger.Taken, error)
 
+	// Discover is Intake of what a scan's listing found, with how far it has come
+	// in the same transaction. fault.Stale, and nothing is taken, if the scan has
+	// ended or its listing is not where the caller thinks.
+	Discover(ctx context.Context, unit int64, batch []ledger.Arrival, l ledger.Listing) (ledger.Taken, error)
+
+	// RunningScans returns the Instant and Scheduled scans that have not ended.
+	RunningScans(ctx context.Context) ([]ledger.Scan, error)
+
+	// EndListing says that the listing of a scan, which is at was, is whole.
+	// CompleteScan ends such a scan if none of its entries is unfinished, and says
+	// whether it did. FailScan ends it at once.
+	EndListing(ctx context.Context, id ledger.ID, was string) error
+	CompleteScan(ctx context.Context, id ledger.ID) (ended bool, err error)
+	FailScan(ctx context.Context, id ledger.ID, why string) error
+
+	// Workflow returns the JSON of a snapshot.
+	Workflow(ctx context.Context, h ledger.Hash) ([]byte, error)
+
 	// PickUp marks up to n due entries of the unit and lane as in work, adds 1 to
 	// their attempts, and returns them, by priority and due. It returns acting
 	// entries that no one works on too (a restart, a retry). It never returns a

@@ -29,6 +29,7 @@ type Bounds struct {
 	Attempts     int           // default 20
 	AttemptsFor  time.Duration // default 24 h
 	ScanTimeout  time.Duration // of one scan; default 10 min
+	ListFor      time.Duration // how long a scan's listing is tried again while the unit does not answer; default 10 min
 	Crashes      int           // runs that may die with the process before not_scanned(engine_crash); default 3
 }
 
@@ -57,6 +58,7 @@ func (b *Bounds) defaults() {
 	set(&b.Attempts, 20)
 	setd(&b.AttemptsFor, 24*time.Hour)
 	setd(&b.ScanTimeout, 10*time.Minute)
+	setd(&b.ListFor, 10*time.Minute)
 	set(&b.Crashes, 3)
 }
 
@@ -79,7 +81,9 @@ type Unit struct {
 	connectors.Unit
 	Workflow workflow.Workflow
 	Hash     ledger.Hash
-	Scans    []ledger.Scan // its RealTime scans, one a partition
+	Scans    []ledger.Scan // its RealTime scans, one a partition; none = it is not watched
+	// Flows are the workflows of Scans that have another than the unit's.
+	Flows map[ledger.Hash]workflow.Workflow
 }
 
 // Options are what a Pipeline is made of.
@@ -100,6 +104,8 @@ type Options struct {
 	Heard func(unit int64)
 	// Swept is called when a sweep of a unit ended.
 	Swept func(unit string, s SweepStats, err error)
+	// Scanned is called when an Instant or Scheduled scan ended by itself.
+	Scanned func(s ledger.Scan)
 	// Shared: other nodes write to the ledger too, so that an event's intake may
 	// pass the end of the entry that makes it known.
 	Shared bool
@@ -123,16 +129,22 @@ type Pipeline struct {
 	freed chan struct{} // a worker took one from ready
 	alone atomic.Bool   // the lane Alone is taken
 
-	mu    sync.RWMutex
-	units map[int64]*unit
-	pools map[string]Scanner
-	added chan struct{} // a unit came or went: for runUnits
-	moved chan struct{} // the same, and pools: for dispatch
+	mu        sync.RWMutex
+	units     map[int64]*unit
+	pools     map[string]Scanner
+	added     chan struct{} // a unit came or went: for runUnits
+	moved     chan struct{} // the same, and pools: for dispatch
+	passwords passwords
+	began     chan struct{} // a scan began or was stopped: for runScans
 }
 
-// unit is a served unit with its running state.
+// unit is a served unit with its running state, which its views share.
 type unit struct {
 	Unit
+	*running
+}
+
+type running struct {
 	sweep  chan string   // prefixes to sweep, bounded
 	cancel chan struct{} // closed when the unit is taken out
 	once   sync.Once
@@ -146,7 +158,8 @@ type unit struct {
 	swept    bool // a whole sweep has ended since the start
 	sweeping int
 
-	load load
+	load  load
+	views map[ledger.Hash]*unit // the unit under other workflows than its own
 }
 
 // New returns a pipeline that serves no unit yet.
@@ -159,7 +172,7 @@ func New(o Options) *Pipeline {
 		o.Now = time.Now
 	}
 	p := &Pipeline{o: o, log: o.Log, now: o.Now, bytes: semaphore.NewWeighted(o.Bounds.BytesInWork),
-		freed: make(chan struct{}, 1), units: map[int64]*unit{}, pools: o.Pools, added: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+		freed: make(chan struct{}, 1), units: map[int64]*unit{}, pools: o.Pools, added: make(chan struct{}, 1), moved: make(chan struct{}, 1), began: make(chan struct{}, 1)}
 	p.cache.init(cacheSize)
 	p.ready[ledger.Small] = make(chan job, 4*o.Bounds.Workers)
 	p.ready[ledger.Large] = make(chan job, o.Bounds.LargeWorkers)
@@ -177,14 +190,13 @@ func (p *Pipeline) Serve(units ...Unit) {
 		if old := p.units[u.ID]; old != nil {
 			old.once.Do(func() { close(old.cancel) })
 		}
-		p.units[u.ID] = &unit{Unit: u, sweep: make(chan string, 16), cancel: make(chan struct{})}
+		p.units[u.ID] = &unit{Unit: u, running: &running{sweep: make(chan string, 16), cancel: make(chan struct{})}}
 	}
 	to := map[string]bool{}
 	for _, u := range p.units {
-		for _, r := range []workflow.Remedy{u.Workflow.Sanitized, u.Workflow.Blocked, u.Workflow.Allowed} {
-			for _, d := range r.Destinations {
-				to[d.Unit] = true
-			}
+		targets(to, &u.Workflow)
+		for _, w := range u.Flows {
+			targets(to, &w)
 		}
 	}
 	for _, u := range p.units {
@@ -192,6 +204,15 @@ func (p *Pipeline) Serve(units ...Unit) {
 	}
 	signal(p.added)
 	signal(p.moved)
+}
+
+// targets adds the units that a workflow writes to.
+func targets(to map[string]bool, w *workflow.Workflow) {
+	for _, r := range []workflow.Remedy{w.Sanitized, w.Blocked, w.Allowed} {
+		for _, d := range r.Destinations {
+			to[d.Unit] = true
+		}
+	}
 }
 
 // Drop stops serving a unit: its entries stay pending.
@@ -226,12 +247,12 @@ func (p *Pipeline) Sweep(id int64, prefix string) bool {
 	return true
 }
 
-// Idle reports whether every served unit was swept since the start and has
+// Idle reports whether every served unit that is watched was swept since the start and has
 // nothing pending, acting or in work.
 func (p *Pipeline) Idle(ctx context.Context) (bool, error) {
 	for _, u := range p.list() {
 		u.mu.Lock()
-		busy := !u.swept || u.sweeping > 0 || len(u.sweep) > 0
+		busy := !u.swept && len(u.Scans) > 0 || u.sweeping > 0 || len(u.sweep) > 0
 		u.mu.Unlock()
 		if busy {
 			return false, nil
@@ -260,6 +281,7 @@ func (p *Pipeline) Fault(id int64) error {
 func (p *Pipeline) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.runUnits(gctx) })
+	g.Go(func() error { return p.runScans(gctx) })
 	g.Go(func() error { return p.dispatch(gctx) })
 	g.Go(func() error {
 		p.runBurst(gctx)

@@ -219,7 +219,8 @@ func (m *merge) event(info object.Info) object.Event {
 func (m *merge) add(ctx context.Context, ev object.Event) error {
 	for i := range m.u.Scans {
 		sc := &m.u.Scans[i]
-		if holds(sc.Partition, ev.Key) {
+		if ledger.Within(sc.Partition, ev.Key) {
+			ev.Priority = sc.Priority
 			ev.Baseline = ev.Op == object.Look && !sc.StartDate.IsZero() && !ev.Time.IsZero() && ev.Time.Before(sc.StartDate)
 			m.batch = append(m.batch, ledger.Arrival{Event: ev, Scan: sc.ID})
 		}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,12 +13,16 @@ import (
 
 const (
 	defaultSweep = 10 * time.Minute // local folders; polled stores set their own
+	toldSweep    = time.Hour        // at least, where events are told
 	leaseLook    = time.Second      // how often a node looks whether a unit is its to watch
 )
 
 // runUnit watches and sweeps one unit for as long as it is served and this
-// node holds the unit's slot.
+// node holds the unit's slot. A unit without a RealTime scan is not watched.
 func (p *Pipeline) runUnit(ctx context.Context, u *unit) {
+	if len(u.Scans) == 0 {
+		return
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -97,6 +102,9 @@ func (p *Pipeline) sweeper(ctx context.Context, u *unit) {
 	if every <= 0 {
 		every = defaultSweep
 	}
+	if u.told() {
+		every = max(every, toldSweep)
+	}
 	retry := time.Second
 	next := time.NewTimer(0) // every unit is swept once at start
 	defer next.Stop()
@@ -141,6 +149,12 @@ func (p *Pipeline) sweeper(ctx context.Context, u *unit) {
 			}
 		}
 	}
+}
+
+// told says whether somebody tells of every change: sweeps then only find what
+// was lost on the way.
+func (u *unit) told() bool {
+	return !slices.ContainsFunc(u.Scans, func(s ledger.Scan) bool { return !s.Events })
 }
 
 // ask wants prefix swept. Where too many are wanted already, the whole unit is.

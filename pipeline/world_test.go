@@ -145,6 +145,7 @@ type unit struct {
 	caps   connectors.Caps
 	driver connectors.Driver // nil = in memory
 	parts  []string
+	still  bool // no RealTime scan: it is not watched
 }
 
 func inMemory(name string, flow workflow.Workflow) unit {
@@ -258,7 +259,7 @@ func (w *world) enter(u unit) pipeline.Unit {
 	}
 	pu := pipeline.Unit{Unit: u.Unit, Workflow: u.flow, Hash: ledger.Hash(sum)}
 	parts := u.parts
-	if len(parts) == 0 {
+	if len(parts) == 0 && !u.still {
 		parts = []string{""}
 	}
 	for _, part := range parts {

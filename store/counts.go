@@ -7,7 +7,6 @@ import (
 
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/scan"
-	"github.com/landwaiter/landwaiter/workflow"
 )
 
 // counts are differences that a transaction makes to the counts of units (what
@@ -104,14 +103,8 @@ func (db *DB) Counts(ctx context.Context, unit int64) ([]Count, error) {
 	return out, err
 }
 
-// A ScanCount says how many entries of a scan came to an end.
-type ScanCount struct {
-	Outcome  ledger.Outcome // "" counts those that are not finished
-	Verdict  scan.Verdict
-	Decision workflow.Decision
-	Entries  int64
-	Bytes    int64
-}
+// ScanCount is ledger.ScanCount.
+type ScanCount = ledger.ScanCount
 
 // ScanCounts returns what became of a scan's entries.
 func (db *DB) ScanCounts(ctx context.Context, id ledger.ID) ([]ScanCount, error) {

@@ -14,8 +14,8 @@ var (
 		sql:  "SELECT {ord} e.id, e.version, e.running, e.scan, e.size, e.sha256 FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
 	}
 	endGone = &set{ // or as anything else that is told
-		cols: "id:b now:i verdict:i reason:i outcome:i sum:i",
-		sql: `UPDATE entries SET state = 2, seq = entries.seq + 1, outcome = :outcome, verdict = :verdict, reason = :reason, finished = :now, sum = :sum
+		cols: "id:b now:i verdict:i reason:i outcome:i sum:i class:i",
+		sql: `UPDATE entries SET state = 2, seq = entries.seq + 1, outcome = :outcome, verdict = :verdict, reason = :reason, finished = :now, sum = :sum, class = :class
 			{from} WHERE entries.id = :id AND entries.state = 0 AND entries.running = 0 {back}`,
 	}
 	touchEntry = &set{
@@ -51,7 +51,8 @@ func (t *turn) deleted(ctx context.Context, w *wave) error {
 		case c.i(2) != 0: // in work: the worker will see
 			touch = append(touch, []any{c.b(0), t.now})
 		default:
-			end = append(end, []any{c.b(0), t.now, int64(scan.NotScanned), reasonCode(scan.Gone), codeOf(outcomes[:], ledger.OutcomeGone), goneSum(c.b(0), f.key, version, nullable(c, 5))})
+			end = append(end, []any{c.b(0), t.now, int64(scan.NotScanned), reasonCode(scan.Gone), codeOf(outcomes[:], ledger.OutcomeGone), goneSum(c.b(0), f.key, version, nullable(c, 5)),
+				int64(digestOf(&ledger.Entry{Outcome: ledger.OutcomeGone, Verdict: scan.NotScanned, Reason: scan.Gone}).class)})
 			sc, size := c.i(3), c.i(4)
 			ended = append(ended, func() {
 				t.counts.scan(sc, 0, 0, 0, -1, 0)

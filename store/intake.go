@@ -19,6 +19,10 @@ type intakeOp struct {
 	cursor   *ledger.Cursor
 	taken    ledger.Taken
 
+	listing *ledger.Listing // of scan: how far it has come
+	scan    *scanRow
+	lost    bool // it is not ours to go on with
+
 	replay []ledger.ID // instead of arrivals: entries to take back to pending
 	by     string
 }
@@ -37,20 +41,28 @@ type arrival struct {
 // A Delete that names another version than the one known is taken as a Look: a
 // late event must not hide a newer object.
 func (db *DB) Intake(ctx context.Context, unit int64, batch []ledger.Arrival, cursor *ledger.Cursor) (ledger.Taken, error) {
-	o := &intakeOp{cursor: cursor, arrivals: make([]arrival, len(batch))}
-	var err error
-	if o.unit, err = db.unit(ctx, unit); err != nil {
+	o := &intakeOp{cursor: cursor}
+	if err := db.arrivals(ctx, o, unit, batch); err != nil {
 		return ledger.Taken{}, err
 	}
+	err := db.in.submit(ctx, &op{intake: o, rows: max(1, len(batch))})
+	return o.taken, err
+}
+
+// arrivals fills in the unit and the batch of o.
+func (db *DB) arrivals(ctx context.Context, o *intakeOp, unit int64, batch []ledger.Arrival) (err error) {
+	if o.unit, err = db.unit(ctx, unit); err != nil {
+		return err
+	}
+	o.arrivals = make([]arrival, len(batch))
 	for i, a := range batch {
 		sc, err := db.scan(ctx, a.Scan)
 		if err != nil {
-			return ledger.Taken{}, err
+			return err
 		}
 		o.arrivals[i] = arrival{Event: a.Event, scan: sc}
 	}
-	err = db.in.submit(ctx, &op{intake: o, rows: max(1, len(batch))})
-	return o.taken, err
+	return nil
 }
 
 // halve commits an intake that the database refused in ever smaller parts, so
@@ -137,6 +149,12 @@ func (t *turn) intake(ctx context.Context, ops []*intakeOp) error {
 	}
 	w := newWave()
 	for _, o := range ops {
+		if err := t.goOn(ctx, o); err != nil {
+			return err
+		}
+		if o.lost {
+			continue
+		}
 		for i := range o.arrivals {
 			a := &o.arrivals[i]
 			if deletes && !a.Baseline {

@@ -92,7 +92,11 @@ func (db *DB) checkSchema(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Internal, "store.Open", "", err)
 	}
-	switch want := int64(len(list)); {
+	var want int64 // the number that the last file's name begins with
+	if _, err := fmt.Sscanf(list[len(list)-1].Name(), "%d", &want); err != nil {
+		return fault.New(fault.Internal, "store.Open", "", err)
+	}
+	switch {
 	case have > want:
 		return newerSchema(have, want)
 	case have < want:

@@ -65,7 +65,7 @@ func (db *DB) AddNoun(ctx context.Context, n ledger.Noun) (ledger.Noun, error) {
 	n.Changed = n.Created
 	err := db.do(ctx, func(ctx context.Context, c conn) error {
 		added, err := c.exec(ctx, "INSERT INTO nouns ("+nounColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-			n.ID[:], n.Tenant, []byte(n.Kind), []byte(n.Name), parentOf(n), flag(n.Managed), flag(n.Disabled), n.Rev, []byte(n.Body), micros(n.Created), micros(n.Changed))
+			n.ID[:], n.Tenant, []byte(n.Kind), []byte(n.Name), idOrNull(n.Parent), flag(n.Managed), flag(n.Disabled), n.Rev, []byte(n.Body), micros(n.Created), micros(n.Changed))
 		if err == nil && added == 0 {
 			return fault.New(fault.Exists, "store.AddNoun", n.Name, fmt.Errorf("there is a %s of this name", n.Kind))
 		}
@@ -75,13 +75,6 @@ func (db *DB) AddNoun(ctx context.Context, n ledger.Noun) (ledger.Noun, error) {
 		return db.announce(ctx, c)
 	})
 	return n, err
-}
-
-func parentOf(n ledger.Noun) any {
-	if n.Parent == (ledger.ID{}) {
-		return nil
-	}
-	return n.Parent[:]
 }
 
 // SetNoun writes name, parent, flags and body of a noun that is as n.Rev says:
@@ -100,7 +93,7 @@ func (db *DB) SetNoun(ctx context.Context, n ledger.Noun) (ledger.Noun, error) {
 			return fault.New(fault.Exists, "store.SetNoun", n.Name, fmt.Errorf("there is a %s of this name", n.Kind))
 		}
 		hit, err := c.exec(ctx, "UPDATE nouns SET name = ?, parent = ?, managed = ?, disabled = ?, body = ?, rev = ?, changed = ? WHERE id = ? AND tenant = ? AND kind = ? AND rev = ?",
-			[]byte(n.Name), parentOf(n), flag(n.Managed), flag(n.Disabled), []byte(n.Body), n.Rev, micros(n.Changed), n.ID[:], n.Tenant, []byte(n.Kind), rev)
+			[]byte(n.Name), idOrNull(n.Parent), flag(n.Managed), flag(n.Disabled), []byte(n.Body), n.Rev, micros(n.Changed), n.ID[:], n.Tenant, []byte(n.Kind), rev)
 		if err != nil {
 			return err
 		}

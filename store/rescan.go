@@ -24,10 +24,10 @@ var (
 		sql:  "SELECT {ord} " + latestColumns + ", e.unit, e.scan, e.ikey, e.tail FROM entries e {also} WHERE e.id = :id AND e.state = 2",
 	}
 	reopenEntry = &set{
-		cols: "id:b now:i seq:i priority:i cause:b workflow:i story:b",
+		cols: "id:b now:i seq:i priority:i cause:b workflow:i story:b class:i",
 		sql: `UPDATE entries SET state = 0, running = 0, parked = 0, lane = 0, priority = :priority, due = :now, seq = entries.seq + :seq, force = 1, attempts = 0, crashes = 0,
 			cancel = 0, cause = :cause, workflow = :workflow, started = 0, finished = 0, outcome = 0, verdict = 0, reason = 0, threat = NULL, code = 0, engines = 0,
-			engine = NULL, decision = 0, decided_by = NULL, report = NULL, plan = NULL, error = NULL, story = :story
+			engine = NULL, decision = 0, decided_by = NULL, report = NULL, plan = NULL, error = NULL, story = :story, class = :class, detected = 0, vulns = 0, dlp = 0, remedies = 0
 			{from} WHERE entries.id = :id AND entries.state = 2 AND NOT EXISTS (SELECT 1 FROM entries p WHERE p.unit = entries.unit AND p.ikey = entries.ikey
 			AND p.scan = entries.scan AND p.vkey = entries.vkey AND p.state = 0) {back}`,
 	}
@@ -80,7 +80,7 @@ func (t *turn) reopening(c cells, f *fresh) (reopening, error) {
 	e.Tell(fromMicros(t.now), "rescan", f.cause)
 	story, err := encodeList(e.Story)
 	return reopening{fresh: f, was: [3]int64{c.i(4), c.i(5), c.i(8)}, size: max(c.i(9), 0),
-		row: []any{e.ID[:], t.now, f.seq, int64(f.priority), text(f.cause), f.scan.workflow, blob(story)}}, err
+		row: []any{e.ID[:], t.now, f.seq, int64(f.priority), text(f.cause), f.scan.workflow, blob(story), int64(classOpen)}}, err
 }
 
 func (t *turn) reopen(ctx context.Context, list []reopening) error {
@@ -166,16 +166,45 @@ func (db *DB) Cancel(ctx context.Context, id ledger.ID) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = db.do(ctx, func(ctx context.Context, c conn) error {
-		n, err = c.exec(ctx, "UPDATE entries SET cancel = 1, due = CASE WHEN running = 0 AND parked = 0 THEN ? ELSE due END WHERE unit = ? AND scan = ? AND state = 0",
-			db.clock(), sc.unit, sc.n)
+	err = db.do(ctx, func(ctx context.Context, c conn) (err error) {
+		n, err = db.cancelIn(ctx, c, sc)
 		return err
 	})
 	if err == nil {
-		for lane := ledger.Small; lane <= ledger.Alone; lane++ {
-			db.ready.bring(line{sc.unit, lane}, db.now())
-		}
-		db.ready.signal()
+		db.bringAll(sc.unit)
 	}
 	return n, err
+}
+
+const cancelSQL = "UPDATE entries SET cancel = 1, due = CASE WHEN running = 0 AND parked = 0 THEN CAST(? AS BIGINT) ELSE due END WHERE state = 0 AND "
+
+func (db *DB) cancelIn(ctx context.Context, c conn, sc *scanRow) (int64, error) {
+	n, err := c.exec(ctx, cancelSQL+"unit = ? AND scan = ?", db.clock(), sc.unit, sc.n)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	return n, db.notify(ctx, c, map[int64]bool{sc.unit: true})
+}
+
+// bringAll lets the unit's entries be looked for at once.
+func (db *DB) bringAll(unit int64) {
+	for lane := ledger.Small; lane <= ledger.Alone; lane++ {
+		db.ready.bring(line{unit, lane}, db.now())
+	}
+	db.ready.signal()
+}
+
+// CancelEntry asks for the end of one entry that is pending: false if it is not.
+func (db *DB) CancelEntry(ctx context.Context, unit int64, id ledger.ID) (bool, error) {
+	var n int64
+	err := db.do(ctx, func(ctx context.Context, c conn) (err error) {
+		if n, err = c.exec(ctx, cancelSQL+"id = ?", db.clock(), id[:]); err != nil || n == 0 {
+			return err
+		}
+		return db.notify(ctx, c, map[int64]bool{unit: true})
+	})
+	if err == nil && n > 0 {
+		db.bringAll(unit)
+	}
+	return n > 0, err
 }

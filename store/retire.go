@@ -119,7 +119,7 @@ func (db *DB) endPending(ctx context.Context, unit int64) (n int, err error) {
 		err := c.query(ctx, retireSQL, func(c cells) error {
 			e := ledger.Entry{ID: toID(c.b(0)), Key: wholeKey(c.b(1), nullable(c, 2)), Version: unpackVersion(c.b(3)), SHA256: nullable(c, 4),
 				Outcome: ledger.OutcomeCanceled, Verdict: scan.NotScanned, Reason: scan.Canceled}
-			rows = append(rows, []any{e.ID[:], db.clock(), int64(e.Verdict), reasonCode(e.Reason), canceled, endSum(&e)})
+			rows = append(rows, []any{e.ID[:], db.clock(), int64(e.Verdict), reasonCode(e.Reason), canceled, endSum(&e), int64(digestOf(&e).class)})
 			sc, size := c.i(5), max(c.i(6), 0)
 			ends = append(ends, func(n *counts) {
 				n.scan(sc, 0, 0, 0, -1, 0)

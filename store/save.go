@@ -166,12 +166,14 @@ var (
 	saveEntry = &set{
 		cols: "id:b was:i run:i begin:i strict:i hurry:i now:i " +
 			"state:i running:i lane:i attempts:i due:i seq:i version:b size:i mtime:i md5:b sha1:b sha256:b outcome:i finished:i " +
-			"verdict:i reason:i threat:b code:i engines:i engine:b decision:i decided_by:b report:b plan:b story:b error:b sum:i",
+			"verdict:i reason:i threat:b code:i engines:i engine:b decision:i decided_by:b report:b plan:b story:b error:b sum:i " +
+			"class:i detected:i vulns:i dlp:i remedies:i",
 		sql: `UPDATE entries SET state = :state, running = :running, lane = :lane, attempts = :attempts,
 			due = CASE WHEN :hurry = 1 AND entries.seq <> :seq THEN :now ELSE :due END,
 			version = :version, size = :size, mtime = :mtime, md5 = :md5, sha1 = :sha1, sha256 = :sha256, outcome = :outcome, finished = :finished,
 			verdict = :verdict, reason = :reason, threat = :threat, code = :code, engines = :engines, engine = :engine, decision = :decision,
-			decided_by = :decided_by, report = :report, plan = :plan, story = :story, error = :error, sum = :sum
+			decided_by = :decided_by, report = :report, plan = :plan, story = :story, error = :error, sum = :sum,
+			class = :class, detected = :detected, vulns = :vulns, dlp = :dlp, remedies = :remedies
 			{from} WHERE entries.id = :id AND entries.state + 0 = :was AND entries.attempts = :run AND entries.running + 0 = 1
 			AND (:begin = 0 OR entries.cancel = 0) AND (:strict = 0 OR (entries.seq = :seq AND NOT EXISTS
 			(SELECT 1 FROM holds h WHERE h.unit = entries.unit AND h.ikey = entries.ikey AND h.kind = 0 AND h.entry <> entries.id))) {back}`,
@@ -200,6 +202,7 @@ func (t *turn) saveRow(o *saveOp) []any {
 	e := o.e
 	state, running, due, attempts, outcome, finished := int64(e.State), int64(1), int64(0), int64(e.Attempts), int64(0), int64(0)
 	strict, sum := e.State == ledger.Pending && o.verb != give, int64(0)
+	d := digest{class: classOpen}
 	switch o.verb {
 	case begin:
 		state = int64(ledger.Acting)
@@ -209,13 +212,14 @@ func (t *turn) saveRow(o *saveOp) []any {
 			attempts--
 		}
 	case finish:
-		sum = endSum(e)
+		sum, d = endSum(e), digestOf(e)
 		running, state, outcome, finished = 0, int64(ledger.Finished), codeOf(outcomes[:], e.Outcome), micros(e.Finished)
 	}
 	return []any{e.ID[:], int64(e.State), int64(e.Attempts), flag(o.verb == begin), flag(strict), flag(o.verb == give && o.attempt), t.now,
 		state, running, int64(e.Lane), attempts, due, e.Seq, packVersion(e.Version), e.Size, micros(e.ModTime), blob(e.MD5), blob(e.SHA1), blob(e.SHA256), outcome, finished,
 		int64(e.Verdict), reasonCode(e.Reason), text(e.Threat), int64(e.Code), int64(e.Engines), text(e.Engine), codeOf(decisions[:], e.Decision), text(e.By),
-		blob(o.report), blob(o.plan), blob(o.story), text(e.Error), sum}
+		blob(o.report), blob(o.plan), blob(o.story), text(e.Error), sum,
+		int64(d.class), d.detected, d.vulns, d.dlp, d.remedies}
 }
 
 func (t *turn) save(ctx context.Context, ops []*saveOp) error {

@@ -64,6 +64,8 @@ var suite = []struct {
 	{"pages", testPages},
 	{"units", testUnits},
 	{"scans", testScans},
+	{"discover", testDiscover},
+	{"files", testFiles},
 	{"quarantine", testQuarantine},
 	{"letters", testLetters},
 	{"users", testUsers},

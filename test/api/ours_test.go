@@ -16,18 +16,13 @@ units:
   - {name: in, url: "file://INBOX", workflow: quarantine}
 `
 
-// eicar is the test file of the antivirus vendors, which is never stored whole.
-func eicar() string {
-	return `X5O!P%@AP[4\PZX54(P^)7CC)7}` + `$EICAR-STANDARD-` + `ANTIVIRUS-TEST-FILE!$H+H*`
-}
-
 // watched is a world with a watched folder.
 func watched(t *testing.T) *world {
 	t.Helper()
 	return start(t, setup{config: eicarWatched})
 }
 
-func (w *world) put(name, content string) {
+func (w *world) drop(name, content string) {
 	w.t.Helper()
 	if err := os.WriteFile(filepath.Join(w.inbox, name), []byte(content), 0o600); err != nil {
 		w.t.Fatal(err)
@@ -38,8 +33,8 @@ func TestOurs(t *testing.T) {
 	w := watched(t)
 	a := w.admin()
 	events := follow(t, a)
-	w.put("bad.txt", eicar())
-	w.put("good.txt", "nothing of note")
+	w.drop("bad.txt", eicar())
+	w.drop("good.txt", "nothing of note")
 	seen := map[string]string{}
 	for len(seen) < 2 {
 		e := <-events
