@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"time"
 
 	"github.com/landwaiter/landwaiter/remediation"
@@ -101,33 +102,30 @@ func (e *Entry) Remedies() (list []Remedy) {
 	if e.State != Finished || e.Outcome != OutcomeDone {
 		return nil
 	}
-	done := map[remediation.Action]bool{}
-	for _, s := range e.Plan {
-		if s.State == remediation.Done {
-			done[s.Action] = true
-		}
+	done := func(a remediation.Action) bool {
+		return slices.ContainsFunc(e.Plan, func(s remediation.Step) bool { return s.Action == a && s.State == remediation.Done })
 	}
 	add := func(is bool, r Remedy) {
 		if is {
 			list = append(list, r)
 		}
 	}
-	allowed, moved := e.Decision == workflow.Allowed, done[remediation.Remove]
+	allowed, moved := e.Decision == workflow.Allowed, done(remediation.Remove)
 	either := func(a, b Remedy) Remedy {
 		if allowed {
 			return a
 		}
 		return b
 	}
-	add(done[remediation.Tag], Tagged)
+	add(done(remediation.Tag), Tagged)
 	add(e.Report != nil && e.Report.Sanitized != nil, Disarmed)
-	add(done[remediation.Sanitized] && moved, SanitizedMoved)
-	add(done[remediation.Sanitized] && !moved, SanitizedCopied)
-	add(done[remediation.Copy] && moved, either(AllowedMoved, BlockedMoved))
-	add(done[remediation.Copy] && !moved, either(AllowedCopied, BlockedCopied))
-	add(done[remediation.Put], QuarantinedSoft)
-	add(moved && !done[remediation.Copy] && !done[remediation.Sanitized] && !done[remediation.Put], either(AllowedDeleted, BlockedDeleted))
-	add(!moved && !done[remediation.Put], either(AllowedKept, BlockedKept))
+	add(done(remediation.Sanitized) && moved, SanitizedMoved)
+	add(done(remediation.Sanitized) && !moved, SanitizedCopied)
+	add(done(remediation.Copy) && moved, either(AllowedMoved, BlockedMoved))
+	add(done(remediation.Copy) && !moved, either(AllowedCopied, BlockedCopied))
+	add(done(remediation.Put), QuarantinedSoft)
+	add(moved && !done(remediation.Copy) && !done(remediation.Sanitized) && !done(remediation.Put), either(AllowedDeleted, BlockedDeleted))
+	add(!moved && !done(remediation.Put), either(AllowedKept, BlockedKept))
 	return list
 }
 
