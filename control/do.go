@@ -30,6 +30,7 @@ type act struct {
 	// proven is who the caller turned out to be while it was done: a login has no
 	// caller before.
 	proven *account.Caller
+	dryRun bool // nothing is changed, so nothing is written down
 }
 
 // refusal is the error of a caller who may not, and unnamed of one who did not
@@ -79,7 +80,7 @@ func (c *Control) do(ctx context.Context, a act, f func(ctx context.Context, who
 	if a.proven != nil && a.proven.ID != (ledger.ID{}) {
 		who, named = *a.proven, true
 	}
-	if rule.Quiet && allowed || !named && !allowed || rule.Need == account.Public && fault.Is(err, fault.Throttled) {
+	if (rule.Quiet || a.dryRun) && allowed || !named && !allowed || rule.Need == account.Public && fault.Is(err, fault.Throttled) {
 		return err // what strangers may try without end would fill the audit
 	}
 	if !named {

@@ -46,12 +46,9 @@ type MemberChange struct {
 	Password string `json:"password,omitempty"`
 }
 
-// machine is a context in which the operator of the machine asks.
-func machine(ctx context.Context) context.Context { return account.With(ctx, account.Machine(who())) }
-
 // Members lists all users by login.
 func (c *Control) Members(ctx context.Context) ([]Member, error) {
-	return get(machine(ctx), c, act{action: "user.list"}, func(ctx context.Context, _ account.Caller) ([]Member, error) {
+	return get(AsMachine(ctx), c, act{action: "user.list"}, func(ctx context.Context, _ account.Caller) ([]Member, error) {
 		users, err := c.Store.Users(ctx, 0)
 		list := make([]Member, 0, len(users))
 		for _, u := range users {
@@ -81,7 +78,7 @@ func (c *Control) AddMember(ctx context.Context, m MemberChange) (Effect, error)
 	if m.Email == "" {
 		m.Email = m.Login + "@localhost"
 	}
-	u, err := c.CreateUser(machine(ctx), NewUser{Login: m.Login, Name: m.Name, Email: m.Email, Password: m.Password, Role: r})
+	u, err := c.CreateUser(AsMachine(ctx), NewUser{Login: m.Login, Name: m.Name, Email: m.Email, Password: m.Password, Role: r})
 	return Effect{ID: u.ID.String(), State: "done", Key: u.Login, Detail: "added as " + u.Role.String()}, err
 }
 
@@ -96,7 +93,7 @@ func (c *Control) found(ctx context.Context, login, detail string, do func(ctx c
 		err = fault.New(fault.NotFound, "control.User", login, errors.New("there is no user of this name"))
 	}
 	if err == nil {
-		err = do(machine(ctx), u)
+		err = do(AsMachine(ctx), u)
 	}
 	return Effect{ID: u.ID.String(), State: "done", Key: login, Detail: detail}, err
 }

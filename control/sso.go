@@ -91,6 +91,8 @@ func (s SSO) check() error {
 	return nil
 }
 
+var errFirstTenant = errors.New("the provider of the first tenant is set by administrators of all")
+
 // ssoOf reads a tenant's setting; there may be none yet.
 func (c *Control) ssoOf(ctx context.Context, tenant int64) (ledger.Noun, SSO, error) {
 	n, err := c.Store.NounNamed(ctx, tenant, ledger.Setting, ssoSetting)
@@ -119,7 +121,7 @@ func (c *Control) SetSSO(ctx context.Context, change func(s *SSO)) error {
 	return c.do(ctx, act{action: "sso.set", target: ssoSetting}, func(ctx context.Context, who account.Caller) error {
 		// Whoever chooses the provider of the first tenant can make administrators of all.
 		if who.Tenant == account.DefaultTenant && !who.May(account.System) {
-			return fault.New(fault.Denied, "control.SetSSO", "", errRefused)
+			return fault.New(fault.Denied, "control.SetSSO", "", errFirstTenant)
 		}
 		n, s, err := c.ssoOf(ctx, who.Tenant)
 		if err != nil {

@@ -26,11 +26,7 @@ import (
 // signing is the key of a world's access tokens, as only the machine has it.
 func (w *world) signing() []byte {
 	w.t.Helper()
-	key, err := seal.Load(w.data)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	box, err := seal.New(key)
+	box, err := seal.New(mustLoad(w.t, w.data))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -202,7 +198,7 @@ func next(b byte) string {
 
 func mustLoad(t *testing.T, dir string) []byte {
 	t.Helper()
-	key, err := seal.Load(dir)
+	key, _, err := seal.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
