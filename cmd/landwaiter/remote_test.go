@@ -67,7 +67,7 @@ func TestServer(t *testing.T) {
 	said := func(want int, args ...string) string {
 		t.Helper()
 		var out, errs lines
-		code := run(t.Context(), args, &App{Stdout: &out, Stderr: &errs, Program: program(&errs)})
+		code := run(t.Context(), args, &App{Stdin: strings.NewReader("correct horse battery\n"), Stdout: &out, Stderr: &errs, Program: program(&errs)})
 		if code != want {
 			t.Errorf("%v: exit code %d, want %d: %s%s", args, code, want, &out.b, &errs.b)
 		}
@@ -85,6 +85,18 @@ func TestServer(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("the test file was not put away within 30 s")
 		}
+	}
+	said(0, with("user", "add", "ann", "--role", "ReadOnlyAdministrator", "--password-stdin")...)
+	said(6, with("user", "add", "ann", "--role", "ReadOnlyAdministrator", "--password-stdin")...)
+	said(0, with("user", "role", "ANN", "None")...)
+	if got := said(0, with("user", "list", "-o", "csv")...); !strings.Contains(got, "ann,None,ann,ann@localhost") || !strings.Contains(got, "robot,Administrator") {
+		t.Errorf("users: %s", got)
+	}
+	said(0, with("user", "remove", "ann")...)
+	said(5, with("user", "remove", "ann")...)
+	said(6, with("user", "remove", "robot")...)
+	if got := said(1, with("user", "password", "robot", "--password-stdin")...); !strings.Contains(got, "on the machine") {
+		t.Errorf("another's password: %s", got)
 	}
 	id := strings.Split(strings.Split(said(0, with("quarantine", "list", "-o", "csv")...), "\n")[1], ",")[0]
 	for _, c := range []struct {
