@@ -39,6 +39,8 @@ type API struct {
 	names  namer
 	static map[string][]byte // documents by path
 	wrong  []error           // what is wrong with the operations themselves
+
+	after []func() // corrects the document where operations read their bodies themselves
 }
 
 // maxBody bounds a request's body in bytes, where an operation says nothing else.
@@ -70,6 +72,9 @@ func New(o Options) (*API, error) {
 	for _, register := range resources {
 		register(a)
 	}
+	for _, f := range a.after {
+		f()
+	}
 	if err := errors.Join(a.wrong...); err != nil {
 		return nil, err
 	}
@@ -79,9 +84,10 @@ func New(o Options) (*API, error) {
 // resources are the operations, a function for each file.
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
-	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
 	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration, (*API).connector,
 	(*API).ours,
+	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
+	(*API).accounts, (*API).storages, (*API).webhooks, (*API).checklists,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.
@@ -124,11 +130,10 @@ type Op struct {
 	Action  string // of control.Rules
 	Tag     string
 	Summary string
-	About   string  // more than the summary says
-	Status  int     // of success; 200
-	MaxBody int64   // bytes; 1 MiB
-	Errors  []int   // beside those that every operation has
-	Form    []field // of an input that is a Form
+	About   string // more than the summary says
+	Status  int    // of success; 200
+	MaxBody int64  // bytes; 1 MiB
+	Errors  []int  // beside those that every operation has
 	Change  func(*huma.Operation)
 }
 
@@ -170,11 +175,7 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		}
 		return out, nil
 	})
-	told := a.operation(o.Method, o.Path)
-	delete(told.Responses, "422") // newError makes 400 of it
-	if o.Form != nil {            // not before: huma would read the body itself
-		told.RequestBody = formBody(o.Form)
-	}
+	delete(a.operation(o.Method, o.Path).Responses, "422") // newError makes 400 of it
 }
 
 // operation is what the document says of an operation.

@@ -24,6 +24,12 @@ var importResults = []struct {
 	{control.ErrArchivePassword, 8, "FAILED_WRONG_PASSWORD"},
 }
 
+// archiveFields are an archive and its password.
+type archiveFields struct {
+	ConfigurationFile []byte `json:"ConfigurationFile,omitempty" doc:"The archive; in JSON in base64."`
+	Password          string `json:"password,omitempty" maxLength:"1024"`
+}
+
 // configuration is the operations that carry a tenant's configuration.
 func (a *API) configuration() {
 	const tag = "Configuration"
@@ -61,9 +67,13 @@ func (a *API) configuration() {
 	}
 	register(a, Op{ID: "importConfiguration", Method: "POST", Path: "/api/configuration/import", Action: "configuration.import", Tag: tag, Summary: "Import a configuration",
 		About:   "All of it, or nothing. result: 0 success, 2 no file, 4 content that makes no sense, 5 another version, 6 no archive, 7 the password is missing, 8 it is wrong.",
-		MaxBody: control.MaxArchive, Errors: []int{403, 409}, Form: []field{{"ConfigurationFile", "binary", true}, {"password", "string", false}}},
-		func(ctx context.Context, in *struct{ Form }) (*outcome, error) {
-			got, err := a.c.Import(ctx, in.File("ConfigurationFile"), in.Text("password"))
+		MaxBody: control.MaxArchive, Errors: []int{403, 409}, Change: takesForm[archiveFields](a)},
+		func(ctx context.Context, in *struct{ Form[archiveFields] }) (*outcome, error) {
+			f, err := in.read(a)
+			if err != nil {
+				return nil, err
+			}
+			got, err := a.c.Import(ctx, f.ConfigurationFile, f.Password)
 			for _, r := range importResults {
 				if errors.Is(err, r.err) {
 					p := newProblem(http.StatusBadRequest, words(err))

@@ -7,214 +7,200 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
+	"net/http"
 	"net/url"
+	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// A Form is an input that callers write in several ways: a form with files, a
-// plain form, JSON, or the query. Names count whatever their case; what stands
-// in the body is stronger than the query.
-type Form struct {
-	values map[string][]string // by lower case
-	files  map[string][]byte
+// A Form is the input of operations that take the same fields as a multipart
+// form, a URL-encoded form, JSON, or in the query, with names in any case.
+type Form[T any] struct {
+	RawBody     []byte `contentType:"multipart/form-data"`
+	ContentType string `header:"Content-Type"`
+	query       url.Values
 }
 
-// A field is a part of a form, for the document.
-type field struct {
-	name   string
-	kind   string // string, boolean, integer, array, binary
-	needed bool
+// Resolve keeps the query: which names count, the fields say.
+func (f *Form[T]) Resolve(ctx huma.Context) []error {
+	at := ctx.URL()
+	f.query = at.Query()
+	return nil
 }
 
-// maxFields bounds what a form may hold.
-const maxFields = 200
-
-var errForm = errors.New("the form cannot be read")
-
-// Resolve reads the request: huma calls it.
-func (f *Form) Resolve(ctx huma.Context) []error {
-	f.values, f.files = map[string][]string{}, map[string][]byte{}
-	u := ctx.URL()
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return []error{fmt.Errorf("%w: %w", errForm, err)}
+// takesForm documents the fields of T as the operation's body, and leaves their
+// reading to Form.read.
+func takesForm[T any](a *API) func(*huma.Operation) {
+	return func(op *huma.Operation) {
+		s := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, op.OperationID+"Fields")
+		body := &huma.RequestBody{Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: s}, "application/json": {Schema: s}}}
+		op.RequestBody, op.SkipValidateBody = body, true
+		a.after = append(a.after, func() { body.Required = false }) // the fields may stand in the query
 	}
-	f.take(query)
-	limit := ctx.Operation().MaxBodyBytes
-	data, err := io.ReadAll(io.LimitReader(ctx.BodyReader(), limit+1))
-	switch {
-	case err != nil:
-		return []error{fmt.Errorf("%w: %w", errForm, err)}
-	case int64(len(data)) > limit:
-		return []error{newProblem(413, fmt.Sprintf("the body has more than %d bytes", limit))}
-	case len(data) == 0:
-		return nil
+}
+
+// readsItself leaves an operation's JSON to its function; s says what it is.
+func (a *API) readsItself(s *huma.Schema, required bool) func(*huma.Operation) {
+	return func(op *huma.Operation) {
+		body := &huma.RequestBody{Content: map[string]*huma.MediaType{}}
+		op.RequestBody, op.SkipValidateBody = body, true
+		a.after = append(a.after, func() {
+			body.Required = required
+			body.Content["application/json"].Schema = s
+		})
 	}
-	kind, params, err := mime.ParseMediaType(ctx.Header("Content-Type"))
+}
+
+// anyObject is the schema of somebody else's JSON.
+func anyObject(about string) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: about}
+}
+
+// read returns the fields: those of the body win.
+func (f *Form[T]) read(a *API) (v T, err error) {
+	all := map[string]any{}
+	for name, values := range f.query {
+		all[strings.ToLower(name)] = values
+	}
+	body, err := f.body()
 	if err != nil {
-		return []error{fmt.Errorf("%w: no content type", errForm)}
+		return v, newProblem(http.StatusBadRequest, err.Error())
+	}
+	maps.Copy(all, body)
+	object := map[string]any{}
+	t := reflect.TypeFor[T]()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		value, ok := all[strings.ToLower(name)]
+		if !ok || value == nil {
+			continue
+		}
+		if object[name], err = fit(value, t.Field(i).Type); err != nil {
+			return v, newProblem(http.StatusBadRequest, name+": "+err.Error())
+		}
+	}
+	registry := a.huma.OpenAPI().Components.Schemas
+	res := &huma.ValidateResult{}
+	huma.Validate(registry, registry.Schema(t, true, ""), huma.NewPathBuffer([]byte{}, 0), huma.ModeWriteToServer, object, res)
+	if len(res.Errors) > 0 {
+		return v, newError(http.StatusUnprocessableEntity, "validation failed", res.Errors...)
+	}
+	data, err := json.Marshal(object)
+	if err == nil {
+		err = json.Unmarshal(data, &v)
+	}
+	if err != nil {
+		return v, newProblem(http.StatusBadRequest, "the fields cannot be read")
+	}
+	return v, nil
+}
+
+// body reads the body's fields by name in lower case.
+func (f *Form[T]) body() (map[string]any, error) {
+	all := map[string]any{}
+	if len(bytes.TrimSpace(f.RawBody)) == 0 {
+		return all, nil
+	}
+	kind, params, err := mime.ParseMediaType(f.ContentType)
+	if err != nil {
+		kind = "application/json"
 	}
 	switch kind {
 	case "multipart/form-data":
-		err = f.multipart(data, params["boundary"])
+		return readParts(f.RawBody, params["boundary"])
 	case "application/x-www-form-urlencoded":
-		var v url.Values
-		if v, err = url.ParseQuery(string(data)); err == nil {
-			f.take(v)
+		values, err := url.ParseQuery(string(f.RawBody))
+		for name, v := range values {
+			all[strings.ToLower(name)] = v
 		}
-	default:
-		err = f.json(data)
+		return all, err
 	}
-	if err == nil && len(f.values)+len(f.files) > maxFields {
-		err = errors.New("too many fields")
+	var object map[string]any
+	d := json.NewDecoder(bytes.NewReader(f.RawBody))
+	d.UseNumber()
+	if err := d.Decode(&object); err != nil {
+		return nil, errors.New("the body is neither a form nor a JSON object")
 	}
-	if err != nil {
-		return []error{fmt.Errorf("%w: %w", errForm, err)}
+	for name, v := range object {
+		all[strings.ToLower(name)] = v
 	}
-	return nil
+	return all, nil
 }
 
-func (f *Form) take(v url.Values) {
-	for name, values := range v {
-		f.values[strings.ToLower(name)] = values
-	}
-}
+// maxParts bounds the parts of a form.
+const maxParts = 1000
 
-func (f *Form) multipart(data []byte, boundary string) error {
-	if boundary == "" {
-		return errors.New("no boundary")
-	}
-	r := multipart.NewReader(bytes.NewReader(data), boundary)
-	seen := map[string]bool{}
+// readParts reads a multipart form; the body is bounded already.
+func readParts(body []byte, boundary string) (map[string]any, error) {
+	all := map[string]any{}
+	r := multipart.NewReader(bytes.NewReader(body), boundary)
 	for n := 0; ; n++ {
-		p, err := r.NextPart()
+		part, err := r.NextRawPart()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return all, nil
 		}
+		if err != nil || n == maxParts {
+			return nil, errors.New("the multipart form is broken")
+		}
+		data, err := io.ReadAll(part)
 		if err != nil {
-			return err
+			return nil, errors.New("the multipart form is broken")
 		}
-		if n >= maxFields {
-			return errors.New("too many fields")
-		}
-		content, err := io.ReadAll(p) // the whole body is bounded already
-		if err != nil {
-			return err
-		}
-		name := strings.ToLower(strings.TrimSuffix(p.FormName(), "[]"))
-		if p.FileName() != "" {
-			f.files[name] = content
-			continue
-		}
-		if !seen[name] {
-			seen[name], f.values[name] = true, nil
-		}
-		f.values[name] = append(f.values[name], string(content))
+		name := strings.TrimSuffix(strings.ToLower(part.FormName()), "[]")
+		before, _ := all[name].([]string)
+		all[name] = append(before, string(data))
 	}
 }
 
-// json reads an object: its numbers and truths as text, objects in it as JSON,
-// the content of files in base64.
-func (f *Form) json(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
-		return err
+// fit turns a value into what a field of type t is read from: texts are told
+// apart by the field alone, and a JSON object where a text is wanted is its text.
+func fit(value any, t reflect.Type) (any, error) {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
-	for name, raw := range object {
-		name = strings.ToLower(name)
-		var list []json.RawMessage
-		if json.Unmarshal(raw, &list) != nil {
-			list = []json.RawMessage{raw}
-		}
-		f.values[name] = nil
-		for _, raw := range list {
-			var s string
-			switch {
-			case string(raw) == "null":
-				continue
-			case json.Unmarshal(raw, &s) != nil:
-				s = string(raw)
-			}
-			f.values[name] = append(f.values[name], s)
-		}
-	}
-	return nil
-}
-
-// Has reports whether a field was sent.
-func (f *Form) Has(name string) bool {
-	_, ok := f.values[strings.ToLower(name)]
-	return ok || f.files[strings.ToLower(name)] != nil
-}
-
-// Text returns a field's first value, "" if there is none.
-func (f *Form) Text(name string) string {
-	if v := f.values[strings.ToLower(name)]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
-}
-
-// List returns a field's values; one value with commas is a list too.
-func (f *Form) List(name string) (list []string) {
-	v := f.values[strings.ToLower(name)]
-	for _, s := range v {
-		for _, part := range strings.Split(s, ",") {
-			if part = strings.TrimSpace(part); part != "" {
-				list = append(list, part)
+	texts, plain := value.([]string)
+	switch {
+	case t == reflect.TypeFor[[]byte]() && plain && len(texts) > 0: // a file; JSON has it in base64
+		return base64.StdEncoding.EncodeToString([]byte(texts[0])), nil
+	case t == reflect.TypeFor[[]byte]():
+		return value, nil
+	case t.Kind() == reflect.Slice && plain:
+		list := []any{}
+		for _, s := range texts {
+			for one := range strings.SplitSeq(s, ",") {
+				if one = strings.TrimSpace(one); one != "" {
+					list = append(list, one)
+				}
 			}
 		}
-	}
-	return list
-}
-
-// Truth reads a field that says yes or no; ok is false if it says neither.
-func (f *Form) Truth(name string) (v, ok bool) {
-	switch strings.ToLower(f.Text(name)) {
-	case "true", "1", "on", "yes":
-		return true, true
-	case "false", "0", "off", "no":
-		return false, true
-	}
-	return false, false
-}
-
-// File returns the content of a file, which JSON has in base64; nil if none was sent.
-func (f *Form) File(name string) []byte {
-	name = strings.ToLower(name)
-	if b := f.files[name]; b != nil {
-		return b
-	}
-	if s := f.Text(name); s != "" {
-		if b, err := base64.StdEncoding.DecodeString(s); err == nil {
-			return b
+		return list, nil
+	case plain && len(texts) == 0:
+		return nil, errors.New("no value")
+	case t.Kind() == reflect.Bool && plain:
+		b, err := strconv.ParseBool(strings.TrimSpace(texts[0]))
+		if err != nil {
+			return nil, errors.New("want true or false")
 		}
-		return []byte(s)
+		return b, nil
+	case plain:
+		return texts[0], nil
+	case t.Kind() != reflect.String:
+		return value, nil
 	}
-	return nil
-}
-
-// formBody documents a form with files, and the same names in JSON.
-func formBody(fields []field) *huma.RequestBody {
-	object := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}
-	for _, f := range fields {
-		s := &huma.Schema{Type: huma.TypeString}
-		switch f.kind {
-		case "binary":
-			s.Format = "binary"
-		case "boolean", "integer":
-			s.Type = f.kind
-		case "array":
-			s.Type, s.Items = huma.TypeArray, &huma.Schema{Type: huma.TypeString}
-		}
-		object.Properties[f.name] = s
-		if f.needed {
-			object.Required = append(object.Required, f.name)
-		}
+	switch v := value.(type) {
+	case json.Number:
+		return v.String(), nil
+	case map[string]any:
+		b, err := json.Marshal(v)
+		return string(b), err
+	case string:
+		return v, nil
 	}
-	return &huma.RequestBody{Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: object}, "application/json": {Schema: object}}}
+	return nil, fmt.Errorf("want a string")
 }

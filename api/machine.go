@@ -74,6 +74,11 @@ func (a *API) onboarding() {
 		func(ctx context.Context, _ *struct{}) (*Done, error) { return &Done{done()}, a.c.Onboard(ctx, true) })
 }
 
+// licenseFields are what is offered as a license.
+type licenseFields struct {
+	LicenseContent []byte `json:"LicenseContent,omitempty" doc:"In JSON in base64."`
+}
+
 func (a *API) license() {
 	const tag = "License"
 	none := func() Envelope {
@@ -105,9 +110,13 @@ func (a *API) license() {
 			return &Done{none()}, a.c.License(ctx, "online")
 		})
 	register(a, Op{ID: "activateLicenseOffline", Method: "POST", Path: "/api/settings/admin/license/activate/offline", Action: "license.offer", Tag: tag,
-		Summary: "Activate a license offline", About: "None is needed.", Form: []field{{"LicenseContent", "binary", true}}},
-		func(ctx context.Context, in *struct{ Form }) (*Done, error) {
-			if len(in.File("LicenseContent")) == 0 {
+		Summary: "Activate a license offline", About: "None is needed.", Change: takesForm[licenseFields](a)},
+		func(ctx context.Context, in *struct{ Form[licenseFields] }) (*Done, error) {
+			f, err := in.read(a)
+			if err != nil {
+				return nil, err
+			}
+			if len(f.LicenseContent) == 0 {
 				return nil, newProblem(http.StatusBadRequest, "LicenseContent is needed")
 			}
 			return &Done{none()}, a.c.License(ctx, "offline")

@@ -34,7 +34,8 @@ type Config struct {
 
 // Server says where the daemon listens.
 type Server struct {
-	Listen string `yaml:"listen" default:"127.0.0.1:8480" doc:"HOST:PORT to listen at, or off."`
+	Listen     string   `yaml:"listen" default:"127.0.0.1:8480" doc:"HOST:PORT to listen at, or off."`
+	LocalRoots []string `yaml:"local_roots" doc:"Local folders below which the API may add storages. Nothing here: it may add none, for whoever reaches the API must not read this machine's disk."`
 }
 
 // Log says what is logged.

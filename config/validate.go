@@ -65,6 +65,11 @@ func (v *validator) settings() {
 			v.add("server.listen", "write HOST:PORT, like 127.0.0.1:8480, or off", "%s is no address to listen at", quote(l))
 		}
 	}
+	for i, root := range v.c.Server.LocalRoots {
+		if !path.IsAbs(root) {
+			v.add("server.local_roots["+strconv.Itoa(i)+"]", "write the whole path, from / on", "%s is not an absolute folder", quote(root))
+		}
+	}
 	if dsn := v.c.Store.DSN.Reveal(); dsn != "" && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
 		v.add("store.dsn", "leave it out for SQLite in the data folder", "not a postgres:// address")
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/landwaiter/landwaiter/account"
@@ -18,6 +19,7 @@ type UnitBody struct {
 	Workflow ledger.ID         `json:"workflow,omitzero"` // zero = the tenant's default
 	Options  map[string]string `json:"options,omitempty"` // the connector's, each value sealed for SealUnit
 	Source   string            `json:"source,omitempty"`  // as it was given, without secrets
+	Given    string            `json:"given,omitempty"`   // the credentials as they were given, sealed for SealUnit
 	Transfer bool              `json:"transfer,omitempty"`
 	RealTime []RealTime        `json:"real_time,omitempty"`
 	ReadOnly bool              `json:"read_only,omitempty"`
@@ -44,6 +46,11 @@ type RealTime struct {
 	Events    bool      `json:"events,omitempty"` // told by the webhook; polled too, but seldom
 	StartDate time.Time `json:"start_date,omitzero"`
 	By        ledger.ID `json:"by,omitzero"`
+}
+
+// Pushed reports whether all that is watched of it is told by the webhook.
+func (b UnitBody) Pushed() bool {
+	return len(b.RealTime) > 0 && !slices.ContainsFunc(b.RealTime, func(r RealTime) bool { return !r.Events })
 }
 
 // UnitName is the name by which the running parts know a tenant's storage: names

@@ -13,6 +13,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/seal"
 	"github.com/landwaiter/landwaiter/ledger"
@@ -43,6 +44,7 @@ type Store interface {
 	Letters(ctx context.Context, source string, after ledger.ID, n int) ([]ledger.Letter, error)
 	DropLetter(ctx context.Context, id ledger.ID) error
 	NounStore
+	StorageStore
 	UserStore
 	TenantStore
 	AddAudit(ctx context.Context, r ledger.AuditRow) error
@@ -71,6 +73,16 @@ type Control struct {
 	// Apply makes the daemon serve what the nouns say now: all of it, or nothing
 	// with an error; nil where no daemon runs.
 	Apply func(ctx context.Context) error
+	// Connect reaches storages; nil where no daemon runs.
+	Connect Connect
+	// Reach refuses addresses that users may not make the daemon call; nil
+	// refuses none.
+	Reach func(ctx context.Context, rawURL string) error
+	// Hear takes an event of a unit into the ledger, and says which keys of the
+	// unit it speaks of; nil where no daemon runs.
+	Hear func(ctx context.Context, unit connectors.Unit, n events.Notice) (key string, err error)
+	// Resweep asks for a look at everything below a folder of a unit.
+	Resweep func(unit int64, folder string) bool
 	// Stream tells of what finishes; the daemon publishes to it.
 	Stream Stream
 	// Seal keeps secrets in nouns with the key that Keeper keeps; Tokens signs what
@@ -92,6 +104,7 @@ type Control struct {
 	strangers quota
 	logins    turns
 	ghosts    ghosts
+	placing   sync.Mutex // held while a storage is given a place that must be free
 	changing  sync.Mutex // held while a noun is changed and put into force
 }
 

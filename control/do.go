@@ -27,10 +27,10 @@ type act struct {
 	action string
 	target string // what it is done to; never a secret
 	detail string // what else matters; never a secret
+	dryRun bool   // nothing is changed, so nothing is written down
 	// proven is who the caller turned out to be while it was done: a login has no
 	// caller before.
 	proven *account.Caller
-	dryRun bool // nothing is changed, so nothing is written down
 }
 
 // refusal is the error of a caller who may not, and unnamed of one who did not

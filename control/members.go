@@ -46,9 +46,18 @@ type MemberChange struct {
 	Password string `json:"password,omitempty"`
 }
 
+// machine is ctx where the operator of the machine asks, and for anybody else one
+// of somebody who may nothing.
+func machine(ctx context.Context) context.Context {
+	if who, _ := account.From(ctx); !who.IsMachine() {
+		return account.With(ctx, account.Caller{})
+	}
+	return ctx
+}
+
 // Members lists all users by login.
 func (c *Control) Members(ctx context.Context) ([]Member, error) {
-	return get(AsMachine(ctx), c, act{action: "user.list"}, func(ctx context.Context, _ account.Caller) ([]Member, error) {
+	return get(machine(ctx), c, act{action: "user.list"}, func(ctx context.Context, _ account.Caller) ([]Member, error) {
 		users, err := c.Store.Users(ctx, 0)
 		list := make([]Member, 0, len(users))
 		for _, u := range users {
@@ -78,12 +87,12 @@ func (c *Control) AddMember(ctx context.Context, m MemberChange) (Effect, error)
 	if m.Email == "" {
 		m.Email = m.Login + "@localhost"
 	}
-	u, err := c.CreateUser(AsMachine(ctx), NewUser{Login: m.Login, Name: m.Name, Email: m.Email, Password: m.Password, Role: r})
+	u, err := c.CreateUser(machine(ctx), NewUser{Login: m.Login, Name: m.Name, Email: m.Email, Password: m.Password, Role: r})
 	return Effect{ID: u.ID.String(), State: "done", Key: u.Login, Detail: "added as " + u.Role.String()}, err
 }
 
-// found does something with the user of a login.
-func (c *Control) found(ctx context.Context, login, detail string, do func(ctx context.Context, u account.User) error) (Effect, error) {
+// byLogin does something with the user of a login.
+func (c *Control) byLogin(ctx context.Context, login, detail string, do func(ctx context.Context, u account.User) error) (Effect, error) {
 	login, err := loginOf(login)
 	if err != nil {
 		return Effect{}, err
@@ -93,14 +102,14 @@ func (c *Control) found(ctx context.Context, login, detail string, do func(ctx c
 		err = fault.New(fault.NotFound, "control.User", login, errors.New("there is no user of this name"))
 	}
 	if err == nil {
-		err = do(AsMachine(ctx), u)
+		err = do(machine(ctx), u)
 	}
 	return Effect{ID: u.ID.String(), State: "done", Key: login, Detail: detail}, err
 }
 
 // RemoveMember removes a user.
 func (c *Control) RemoveMember(ctx context.Context, login string) (Effect, error) {
-	return c.found(ctx, login, "removed", func(ctx context.Context, u account.User) error {
+	return c.byLogin(ctx, login, "removed", func(ctx context.Context, u account.User) error {
 		_, err := c.RemoveUser(ctx, u.ID)
 		return err
 	})
@@ -112,7 +121,7 @@ func (c *Control) SetMemberRole(ctx context.Context, m MemberChange) (Effect, er
 	if err != nil {
 		return Effect{}, err
 	}
-	return c.found(ctx, m.Login, "is "+r.String(), func(ctx context.Context, u account.User) error {
+	return c.byLogin(ctx, m.Login, "is "+r.String(), func(ctx context.Context, u account.User) error {
 		_, err := c.SetRole(ctx, u.ID, r)
 		return err
 	})
@@ -121,7 +130,7 @@ func (c *Control) SetMemberRole(ctx context.Context, m MemberChange) (Effect, er
 // SetMemberPassword gives a user another password and forgets their failed
 // logins. Their sessions end.
 func (c *Control) SetMemberPassword(ctx context.Context, m MemberChange) (Effect, error) {
-	return c.found(ctx, m.Login, "has a new password", func(ctx context.Context, u account.User) error {
+	return c.byLogin(ctx, m.Login, "has a new password", func(ctx context.Context, u account.User) error {
 		return c.do(ctx, act{action: "user.set", target: u.ID.String(), detail: "password"}, func(ctx context.Context, _ account.Caller) error {
 			hash, err := hashed(ctx, m.Password, u.Login)
 			if err != nil {

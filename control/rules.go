@@ -20,8 +20,7 @@ var rules = map[string]Rule{
 	"quarantine.purge":   {account.Operate, ledger.CategoryFile, false},
 	"quarantine.restore": {account.Operate, ledger.CategoryFile, false},
 
-	"source.list":  {account.Read, ledger.CategoryOther, true},
-	"storage.list": {account.Read, ledger.CategoryStorage, true},
+	"source.list": {account.Read, ledger.CategoryOther, true},
 
 	"configuration.export": {account.Operate, ledger.CategorySetting, false},
 	"configuration.import": {account.Operate, ledger.CategorySetting, false},
@@ -47,6 +46,15 @@ var rules = map[string]Rule{
 	"session.close":   {account.Own, ledger.CategoryUser, false},
 	"session.list":    {account.Own, ledger.CategoryUser, true},
 	"session.end":     {account.Own, ledger.CategoryUser, false},
+
+	"account.list":   {account.Read, ledger.CategoryStorage, true},
+	"account.add":    {account.Operate, ledger.CategoryStorage, false},
+	"account.set":    {account.Operate, ledger.CategoryStorage, false},
+	"account.remove": {account.Operate, ledger.CategoryStorage, false},
+
+	"checklist.list":   {account.Read, ledger.CategoryStorage, true},
+	"checklist.set":    {account.Operate, ledger.CategoryStorage, false},
+	"checklist.verify": {account.Operate, ledger.CategoryStorage, false},
 
 	"group.list":   {account.Read, ledger.CategoryStorage, true},
 	"group.add":    {account.Operate, ledger.CategoryStorage, false},
@@ -79,4 +87,13 @@ var rules = map[string]Rule{
 	"user.role":     {account.Operate, ledger.CategoryUser, false},
 	"user.set":      {account.Own, ledger.CategoryUser, false},
 	"user.remove":   {account.Operate, ledger.CategoryUser, false},
+	"module.list":   {account.Read, ledger.CategoryOther, true},
+
+	"storage.list":   {account.Read, ledger.CategoryStorage, true},
+	"storage.add":    {account.Operate, ledger.CategoryStorage, false},
+	"storage.set":    {account.Operate, ledger.CategoryStorage, false},
+	"storage.remove": {account.Operate, ledger.CategoryStorage, false},
+
+	"webhook.tell":   {account.Operate, ledger.CategoryFile, true},
+	"webhook.public": {account.Public, ledger.CategoryFile, true},
 }

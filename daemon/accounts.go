@@ -20,8 +20,12 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 )
 
-// discoverWithin bounds one look at an account.
-const discoverWithin = time.Minute
+// discoverWithin bounds one look at an account, and discoverEvery is how often
+// accounts of the API are asked.
+const (
+	discoverWithin = time.Minute
+	discoverEvery  = 10 * time.Minute
+)
 
 // Inherit gives a unit what its account says and it does not say itself: query
 // parameters of the URL, and options.

@@ -33,6 +33,7 @@ func (d *Daemon) openAPI(ctx context.Context, c *config.Config) error {
 		}
 		return parts
 	}
+	d.control.Connect, d.control.Hear, d.control.Resweep = connect{d}, d.hear, d.pipe.Sweep
 	d.api, err = api.New(api.Options{Control: d.control, Version: d.o.Version, Log: d.log})
 	return err
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/landwaiter/landwaiter/config"
@@ -76,15 +77,22 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 				d.log.Error("unit cannot be opened: its entries wait, it is tried again", "unit", w.unit.Name, "err", w.err)
 			}
 		}
-		if !w.same || before.Hash != pu.Hash {
+		if !w.same || before.Hash != pu.Hash || !reflect.DeepEqual(before.Scans, pu.Scans) {
 			d.pipe.Serve(pu)
 		}
 	}
+	ids := map[int64]bool{}
+	for _, u := range served {
+		ids[u.ID] = true
+	}
 	for name, u := range old {
-		if _, stays := served[name]; !stays {
-			d.pipe.Drop(u.ID)
-			d.set.Drop(name)
+		if _, stays := served[name]; stays {
+			continue
 		}
+		if !ids[u.ID] { // it has another name now
+			d.pipe.Drop(u.ID)
+		}
+		d.set.Drop(name)
 	}
 	return errors.Join(errs...)
 }
@@ -95,15 +103,15 @@ func samePlace(a, b connectors.Unit) bool {
 	return rootA == rootB && pathA == pathB
 }
 
-// disableOthers disables the units that a configuration file named once and
-// does not name any more: what is known of them stays.
+// disableOthers disables the units that the configuration file or an operator
+// named once and does not name any more: what is known of them stays.
 func (d *Daemon) disableOthers(ctx context.Context, served map[string]pipeline.Unit) error {
 	known, err := d.db.Units(ctx)
 	if err != nil {
 		return err
 	}
 	for _, u := range known {
-		if _, ok := served[u.Name]; ok || !u.Managed || u.Disabled {
+		if _, ok := served[u.Name]; ok || u.Disabled {
 			continue
 		}
 		if err := d.db.DisableUnit(ctx, u.ID); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/control"
+	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/workflow"
 )
@@ -29,11 +30,15 @@ func (d *Daemon) readNouns(ctx context.Context) (*nouns, error) {
 	if err != nil {
 		return nil, err
 	}
+	accounts, err := d.readAccounts(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, noun := range units {
 		if noun.Managed || noun.Disabled {
 			continue
 		}
-		u, body, err := d.unitOf(noun)
+		u, body, err := d.unitOf(noun, accounts)
 		if err != nil {
 			d.log.Error("a storage cannot be served", "unit", noun.Name, "err", err)
 			continue
@@ -44,8 +49,24 @@ func (d *Daemon) readNouns(ctx context.Context) (*nouns, error) {
 	return n, nil
 }
 
+// readAccounts reads the credentials that storages share, by the account's id.
+// What does not open is left out: its storages say so.
+func (d *Daemon) readAccounts(ctx context.Context) (map[ledger.ID]control.AccountBody, error) {
+	list, err := d.db.Nouns(ctx, 0, ledger.Account)
+	accounts := map[ledger.ID]control.AccountBody{}
+	for _, noun := range list {
+		a, err := control.UnsealAccount(d.seal, noun)
+		if err != nil {
+			d.log.Error("an account cannot be used", "account", noun.Name, "err", err)
+			continue
+		}
+		accounts[noun.ID] = a
+	}
+	return accounts, err
+}
+
 // unitOf turns a storage into connectors' words.
-func (d *Daemon) unitOf(noun ledger.Noun) (connectors.Unit, control.UnitBody, error) {
+func (d *Daemon) unitOf(noun ledger.Noun, accounts map[ledger.ID]control.AccountBody) (connectors.Unit, control.UnitBody, error) {
 	body, err := control.Unseal(d.seal, noun)
 	if err != nil {
 		return connectors.Unit{}, body, err
@@ -57,14 +78,21 @@ func (d *Daemon) unitOf(noun ledger.Noun) (connectors.Unit, control.UnitBody, er
 	}
 	if u.SweepEvery == 0 {
 		u.SweepEvery = sweepPolled
-		if all.Scheme(u.URL) == "file" {
+		switch {
+		case all.Scheme(u.URL) == "file":
 			u.SweepEvery = sweepLocal
+		case body.Pushed():
+			u.SweepEvery = sweepPushed
 		}
 	}
-	if err := all.Check(u); err != nil {
-		return u, body, err
+	if body.Account != (ledger.ID{}) {
+		a, ok := accounts[body.Account]
+		if !ok {
+			return u, body, fault.New(fault.NotFound, "daemon.Units", u.Name, errors.New("its account is not there"))
+		}
+		u = Inherit(u, a.URL, a.Options)
 	}
-	return u, body, nil
+	return u, body, all.Check(u)
 }
 
 // beside adds the units of operators to those of the configuration file, except

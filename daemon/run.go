@@ -70,6 +70,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.pipe.Run(gctx) })
 	g.Go(func() error { return d.feeds.run(gctx, d) })
 	g.Go(func() error { return d.discover(gctx) })
+	g.Go(func() error { return d.autoDiscover(gctx) })
 	g.Go(func() error { return d.reopen(gctx) })
 	g.Go(func() error { return d.follow(gctx) })
 	g.Go(func() error { return d.expire(gctx) })

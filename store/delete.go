@@ -13,7 +13,7 @@ var (
 		cols: "unit:i ikey:b",
 		sql:  "SELECT {ord} e.id, e.version, e.running, e.scan, e.size, e.sha256 FROM entries e {also} WHERE e.unit = :unit AND e.ikey = :ikey AND e.state = 0 {lock}",
 	}
-	endGone = &set{
+	endGone = &set{ // or as anything else that is told
 		cols: "id:b now:i verdict:i reason:i outcome:i sum:i",
 		sql: `UPDATE entries SET state = 2, seq = entries.seq + 1, outcome = :outcome, verdict = :verdict, reason = :reason, finished = :now, sum = :sum
 			{from} WHERE entries.id = :id AND entries.state = 0 AND entries.running = 0 {back}`,

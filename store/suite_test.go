@@ -71,6 +71,7 @@ var suite = []struct {
 	{"sessions", testSessions},
 	{"tokens", testTokens},
 	{"tenants", testTenants},
+	{"retire", testRetire},
 }
 
 func TestSQLite(t *testing.T) {

@@ -22,6 +22,7 @@ type names struct {
 	mu        sync.RWMutex
 	units     map[int64]*unitRow
 	byName    map[string]*unitRow
+	byClient  map[ledger.ID]*unitRow
 	scans     map[int64]*scanRow
 	byID      map[ledger.ID]*scanRow
 	workflows map[int64]ledger.Hash
@@ -39,7 +40,7 @@ type unitRow struct {
 func (n *names) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.units, n.byName, n.scans, n.byID = nil, nil, nil, nil
+	n.units, n.byName, n.byClient, n.scans, n.byID = nil, nil, nil, nil, nil
 	n.gen++
 }
 
@@ -111,6 +112,7 @@ func (db *DB) loadUnit(ctx context.Context, where string, arg any) (u *unitRow, 
 	}
 	keep(&db.names, gen, &db.names.units, u.id, u)
 	keep(&db.names, gen, &db.names.byName, u.name, u)
+	keep(&db.names, gen, &db.names.byClient, u.unit.Client, u)
 	return u, nil
 }
 

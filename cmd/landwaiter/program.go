@@ -69,7 +69,7 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 	if c.Log.Format == "json" {
 		setup = nil // whoever reads JSON wants nothing else
 	}
-	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine, Version: version(), Setup: setup,
+	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine, Setup: setup, Version: version(),
 		Finished: func(e *ledger.Entry) { logEntry(log, e) },
 		Ready: func(addr string) {
 			log.Info("ready", "version", version(), "listen", addr, "data", c.Data, "units", len(c.Units))

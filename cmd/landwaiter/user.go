@@ -89,13 +89,16 @@ func (c *userAdd) Run(ctx context.Context, a *App) error {
 			return b.AddMember(ctx, control.MemberChange{Login: c.Name, Name: c.FullName, Email: c.Email, Role: c.Role, Password: password})
 		})
 	}
-	err = a.ask(ctx, add)
-	if fault.Is(err, fault.NotFound) && a.server() == "" { // before the first start
+	b, err := a.Program.Dial(ctx, a.options())
+	if fault.Is(err, fault.NotFound) { // before the first start
 		if err = a.Program.Init(ctx, a.options()); err == nil {
-			err = a.ask(ctx, add)
+			b, err = a.Program.Dial(ctx, a.options())
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return errors.Join(add(b), b.Close())
 }
 
 // Run removes users.

@@ -67,6 +67,7 @@ type setup struct {
 	dsn      string // of a PostgreSQL that is there
 	later    bool   // a further node: the users are there
 	data     string // an earlier world's
+	noServer bool   // config says what the listener is
 }
 
 // both runs a test on SQLite and on PostgreSQL.
@@ -88,6 +89,9 @@ func start(t *testing.T, s setup) *world {
 		w.data = t.TempDir()
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
+	if s.noServer {
+		text = ""
+	}
 	if s.postgres {
 		s.dsn = servers.Postgres(t)
 	}
@@ -209,6 +213,22 @@ func (w *world) session(u account.User) *client {
 		w.t.Fatal(err)
 	}
 	return &client{w: w, token: token}
+}
+
+// withKey gives a user an API key and calls with it.
+func (w *world) withKey(u account.User) *client {
+	w.t.Helper()
+	c := &client{w: w}
+	store := w.d.Control().Store
+	u, err := store.User(context.Background(), u.ID)
+	if err == nil {
+		c.key, u.APIKey = account.NewSecret("")
+		_, err = store.PutUser(context.Background(), u)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
 }
 
 // admin is the administrator of the default tenant.
