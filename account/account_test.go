@@ -91,7 +91,7 @@ func TestHashesAreBounded(t *testing.T) {
 			if fault.Is(err, fault.Throttled) {
 				turned.Add(1)
 			}
-			if ended.Add(1) == 150 {
+			if ended.Add(1) == 105 {
 				cancel() // enough was seen
 			}
 		})

@@ -79,7 +79,7 @@ func (a *API) tenants() {
 			return answerTenant(t), err
 		})
 	register(a, Op{ID: "deleteTenant", Method: "DELETE", Path: path + "/{tenantId}", Action: "tenant.remove", Tag: tag, Summary: "Delete a tenant",
-		About: "A tenant with users, storages or settings is not deleted, nor is the one that there is from the start.", Errors: []int{404, 409}},
+		About: "A tenant with users, storages or accounts is not deleted, nor is the one that there is from the start; what else was set for it goes with it.", Errors: []int{404, 409}},
 		func(ctx context.Context, in *TenantID) (*tenantEntry, error) {
 			t, err := a.c.RemoveTenant(ctx, in.ID.ID)
 			return answerTenant(t), err

@@ -59,7 +59,7 @@ func (c *Control) BeginSSO(ctx context.Context, tenant *ledger.ID, cookie string
 		if u.Tenant, err = c.tenantOf(ctx, tenant, account.DefaultTenant); err != nil {
 			return d, err
 		}
-		n, s, err := c.enabledSSO(ctx, u.Tenant)
+		s, err := c.enabledSSO(ctx, u.Tenant)
 		if err != nil {
 			return d, err
 		}
@@ -78,7 +78,7 @@ func (c *Control) BeginSSO(ctx context.Context, tenant *ledger.ID, cookie string
 				return d, err
 			}
 		} else {
-			p, err := c.oidcOf(ctx, n, s)
+			p, err := c.oidcOf(ctx, u.Tenant, s)
 			if err != nil {
 				return d, err
 			}
@@ -94,12 +94,12 @@ func (c *Control) BeginSSO(ctx context.Context, tenant *ledger.ID, cookie string
 	})
 }
 
-func (c *Control) enabledSSO(ctx context.Context, tenant int64) (ledger.Noun, SSO, error) {
-	n, s, err := c.ssoOf(ctx, tenant)
+func (c *Control) enabledSSO(ctx context.Context, tenant int64) (SSO, error) {
+	s, err := setting[SSO](ctx, c, tenant, settingSSO)
 	if err == nil && !s.Enabled {
 		err = fault.New(fault.NotFound, "control.SSO", "", errNoSSO)
 	}
-	return n, s, err
+	return s, err
 }
 
 // An Arrival is a login that a provider made possible.
@@ -163,7 +163,7 @@ func (c *Control) FinishSSO(ctx context.Context, r Return) (Arrival, error) {
 		if err != nil {
 			return Arrival{}, err
 		}
-		n, s, err := c.enabledSSO(ctx, u.Tenant)
+		s, err := c.enabledSSO(ctx, u.Tenant)
 		if err != nil {
 			return Arrival{}, err
 		}
@@ -174,7 +174,7 @@ func (c *Control) FinishSSO(ctx context.Context, r Return) (Arrival, error) {
 		case u.Type == SAML2:
 			p, err = c.finishSAML(ctx, u, s, r.Answer)
 		default:
-			p, err = c.finishOIDC(ctx, u, n, s, r)
+			p, err = c.finishOIDC(ctx, u, s, r)
 		}
 		if err != nil {
 			return Arrival{}, err
@@ -207,11 +207,11 @@ func (c *Control) back(ctx context.Context, r Return) (u underway, err error) {
 	return u, nil
 }
 
-func (c *Control) finishOIDC(ctx context.Context, u underway, n ledger.Noun, s SSO, r Return) (sso.Person, error) {
+func (c *Control) finishOIDC(ctx context.Context, u underway, s SSO, r Return) (sso.Person, error) {
 	if r.Code == "" {
 		return sso.Person{}, fault.New(fault.Denied, "control.FinishSSO", "", errNoCode)
 	}
-	p, err := c.oidcOf(ctx, n, s)
+	p, err := c.oidcOf(ctx, u.Tenant, s)
 	if err != nil {
 		return sso.Person{}, err
 	}
@@ -291,7 +291,7 @@ func (c *Control) SSOMetadata(ctx context.Context, tenant *ledger.ID) ([]byte, e
 		if err != nil {
 			return nil, err
 		}
-		_, s, err := c.enabledSSO(ctx, n)
+		s, err := c.enabledSSO(ctx, n)
 		if err == nil && s.Type != SAML2 {
 			err = fault.New(fault.NotFound, "control.SSO", "", errNoSSO)
 		}
@@ -327,56 +327,56 @@ func (c *Control) samlOf(ctx context.Context, tenant int64, s SSO) (*sso.SAML, e
 type providers struct {
 	asking turns // one at a time asks each
 	mu     sync.Mutex
-	opened map[ledger.ID]openedProvider
+	opened map[int64]openedProvider // by tenant
 }
 
 type openedProvider struct {
 	*sso.OIDC
-	rev int64
-	at  time.Time
+	of SSO // the setting that it was opened by
+	at time.Time
 }
 
 // providerLife is how long what a provider says of itself is believed.
 const providerLife = 10 * time.Minute
 
 // oidcOf opens the provider of a setting, or takes the open one.
-func (c *Control) oidcOf(ctx context.Context, n ledger.Noun, s SSO) (*sso.OIDC, error) {
+func (c *Control) oidcOf(ctx context.Context, tenant int64, s SSO) (*sso.OIDC, error) {
 	secret, err := c.Seal.Open(SealSetting, s.ClientSecret)
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, "control.SSO", "", err)
 	}
 	ps := &c.providers
-	done, err := ps.asking.take(ctx, n.ID) // strangers do not have it asked many times at once
+	done, err := ps.asking.take(ctx, tenant) // strangers do not have it asked many times at once
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if p := ps.known(n); p != nil {
+	if p := ps.known(tenant, s); p != nil {
 		return p, nil
 	}
 	p, err := sso.OpenOIDC(ctx, sso.OIDCOptions{Provider: s.Provider, Authority: s.Authority, ClientID: s.ClientID, ClientSecret: secret, BaseURL: s.BaseURL,
 		Client: sso.NewClient(c.Through)})
 	if err == nil {
-		ps.keep(n, p)
+		ps.keep(tenant, s, p)
 	}
 	return p, err
 }
 
 // known is the open provider of a setting, nil if it is not open.
-func (ps *providers) known(n ledger.Noun) *sso.OIDC {
+func (ps *providers) known(tenant int64, s SSO) *sso.OIDC {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if p, ok := ps.opened[n.ID]; ok && p.rev == n.Rev && time.Since(p.at) < providerLife {
+	if p, ok := ps.opened[tenant]; ok && p.of == s && time.Since(p.at) < providerLife {
 		return p.OIDC
 	}
 	return nil
 }
 
-func (ps *providers) keep(n ledger.Noun, p *sso.OIDC) {
+func (ps *providers) keep(tenant int64, s SSO, p *sso.OIDC) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.opened == nil {
-		ps.opened = map[ledger.ID]openedProvider{}
+		ps.opened = map[int64]openedProvider{}
 	}
-	ps.opened[n.ID] = openedProvider{p, n.Rev, time.Now()}
+	ps.opened[tenant] = openedProvider{p, s, time.Now()}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/account/sso"
 	"github.com/landwaiter/landwaiter/fault"
-	"github.com/landwaiter/landwaiter/ledger"
 )
 
 // The protocols of single sign-on, with MetaDefender's numbers.
@@ -36,8 +35,8 @@ type SSO struct {
 	ReadOnly      string       `json:"read_only,omitempty"`
 }
 
-// ssoSetting is the setting's name.
-const ssoSetting = "sso"
+// settingSSO is the setting's name.
+const settingSSO = "sso"
 
 // role is what a person's roles at the provider make them here.
 func (s SSO) role(given []string) account.Role {
@@ -91,23 +90,12 @@ func (s SSO) check() error {
 	return nil
 }
 
-// ssoOf reads a tenant's setting; there may be none yet.
-func (c *Control) ssoOf(ctx context.Context, tenant int64) (ledger.Noun, SSO, error) {
-	n, err := c.Store.NounNamed(ctx, tenant, ledger.Setting, ssoSetting)
-	if fault.Is(err, fault.NotFound) {
-		return ledger.Noun{Tenant: tenant, Kind: ledger.Setting, Name: ssoSetting}, SSO{}, nil
-	}
-	if err != nil {
-		return n, SSO{}, err
-	}
-	s, err := decode[SSO](n)
-	return n, s, err
-}
+var errFirstTenant = errors.New("the provider of the first tenant is set by administrators of all")
 
 // SSO returns the setting of the caller's tenant, without its secret.
 func (c *Control) SSO(ctx context.Context) (SSO, error) {
 	return get(ctx, c, act{action: "sso.get"}, func(ctx context.Context, who account.Caller) (SSO, error) {
-		_, s, err := c.ssoOf(ctx, who.Tenant)
+		s, err := setting[SSO](ctx, c, who.Tenant, settingSSO)
 		s.ClientSecret = ""
 		return s, err
 	})
@@ -116,36 +104,23 @@ func (c *Control) SSO(ctx context.Context) (SSO, error) {
 // SetSSO changes the setting of the caller's tenant. A secret that change gives is
 // in clear; one that it leaves stays as it was, and goes where the provider does.
 func (c *Control) SetSSO(ctx context.Context, change func(s *SSO)) error {
-	return c.do(ctx, act{action: "sso.set", target: ssoSetting}, func(ctx context.Context, who account.Caller) error {
+	return c.do(ctx, act{action: "sso.set", target: settingSSO}, func(ctx context.Context, who account.Caller) error {
 		// Whoever chooses the provider of the first tenant can make administrators of all.
 		if who.Tenant == account.DefaultTenant && !who.May(account.System) {
-			return fault.New(fault.Denied, "control.SetSSO", "", errRefused)
+			return fault.New(fault.Denied, "control.SetSSO", "", errFirstTenant)
 		}
-		n, s, err := c.ssoOf(ctx, who.Tenant)
-		if err != nil {
-			return err
-		}
-		before := s
-		s.ClientSecret = ""
-		change(&s)
-		switch {
-		case s.ClientSecret != "":
-			s.ClientSecret = c.Seal.Seal(SealSetting, s.ClientSecret)
-		case s.Authority == before.Authority: // it is not shown to another provider
-			s.ClientSecret = before.ClientSecret
-		}
-		if err := s.check(); err != nil {
-			return err
-		}
-		if err := encode(&n, s); err != nil {
-			return err
-		}
-		if n.ID == (ledger.ID{}) {
-			_, err = c.Store.AddNoun(ctx, n)
-		} else {
-			_, err = c.Store.SetNoun(ctx, n)
-		}
-		return err
+		return changeSetting(ctx, c, who.Tenant, settingSSO, func(s *SSO) error {
+			before := *s
+			s.ClientSecret = ""
+			change(s)
+			switch {
+			case s.ClientSecret != "":
+				s.ClientSecret = c.Seal.Seal(SealSetting, s.ClientSecret)
+			case s.Authority == before.Authority: // it is not shown to another provider
+				s.ClientSecret = before.ClientSecret
+			}
+			return s.check()
+		})
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/landwaiter/landwaiter/fault"
-	"github.com/landwaiter/landwaiter/ledger"
 )
 
 // strangersRows is how many audit rows those who did not say who they are make us
@@ -38,11 +37,11 @@ func (q *quota) take(now time.Time) (missed int, ok bool) {
 	return missed, true
 }
 
-// turns let one at a time through for each user, so that many guesses at once
-// are as slow as one after the other. Its zero value is ready.
+// turns let one at a time through for each key: a user, so that many guesses at
+// once are as slow as one after the other. Its zero value is ready.
 type turns struct {
 	mu   sync.Mutex
-	held map[ledger.ID]*turn
+	held map[any]*turn
 }
 
 type turn struct {
@@ -50,23 +49,23 @@ type turn struct {
 	want int
 }
 
-// maxTurns is how many may wait for one user.
+// maxTurns is how many may wait for one key.
 const maxTurns = 100
 
-var errBusy = errors.New("too many try to log in as this user at once")
+var errBusy = errors.New("too many wait for the same")
 
-// take waits for the turn at id, which done gives back. fault.Throttled if too
+// take waits for the turn at a key, which done gives back. fault.Throttled if too
 // many wait.
-func (t *turns) take(ctx context.Context, id ledger.ID) (done func(), err error) {
+func (t *turns) take(ctx context.Context, key any) (done func(), err error) {
 	t.mu.Lock()
 	if t.held == nil {
-		t.held = map[ledger.ID]*turn{}
+		t.held = map[any]*turn{}
 	}
-	at := t.held[id]
+	at := t.held[key]
 	if at == nil {
 		at = &turn{free: make(chan struct{}, 1)}
 		at.free <- struct{}{}
-		t.held[id] = at
+		t.held[key] = at
 	}
 	if at.want == maxTurns {
 		t.mu.Unlock()
@@ -78,7 +77,7 @@ func (t *turns) take(ctx context.Context, id ledger.ID) (done func(), err error)
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if at.want--; at.want == 0 {
-			delete(t.held, id)
+			delete(t.held, key)
 		}
 	}
 	select {

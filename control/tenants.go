@@ -58,14 +58,19 @@ func (c *Control) SetTenant(ctx context.Context, id ledger.ID, name string) (led
 	})
 }
 
-// RemoveTenant removes a tenant to which nothing belongs: fault.Exists if
-// something does.
+// RemoveTenant removes a tenant and takes what was set for it out of force:
+// fault.Exists if users, storages or accounts belong to it.
 func (c *Control) RemoveTenant(ctx context.Context, id ledger.ID) (ledger.Tenant, error) {
 	return get(ctx, c, act{action: "tenant.remove", target: id.String()}, func(ctx context.Context, _ account.Caller) (ledger.Tenant, error) {
 		t, err := c.Store.Tenant(ctx, id)
 		if err != nil {
 			return t, err
 		}
-		return t, c.Store.DeleteTenant(ctx, id)
+		c.changing.Lock()
+		defer c.changing.Unlock()
+		if err := c.Store.DeleteTenant(ctx, id); err != nil {
+			return t, err
+		}
+		return t, c.apply(ctx)
 	})
 }

@@ -10,10 +10,10 @@ import (
 )
 
 // toured returns the user whose tours the caller asks for: their own, or, for
-// administrators, those of somebody whom they see.
+// administrators, those of somebody whom they see; others' are as if they were not there.
 func (c *Control) toured(ctx context.Context, who account.Caller, id ledger.ID) (account.User, error) {
 	if id != who.ID && !who.May(account.Operate) {
-		return account.User{}, fault.New(fault.Denied, "control.Tours", "", errRefused)
+		return account.User{}, fault.New(fault.NotFound, "store.User", "", nil)
 	}
 	return c.member(ctx, who, id)
 }

@@ -30,7 +30,7 @@ func (db *DB) Tenant(ctx context.Context, id ledger.ID) (t ledger.Tenant, err er
 var (
 	errTenant  = errors.New("there is a tenant of this name")
 	errTenants = errors.New("there are too many tenants")
-	errInUse   = errors.New("users, storages or settings belong to it: remove them first")
+	errInUse   = errors.New("users, storages or accounts belong to it: remove them first")
 	errDefault = errors.New("the tenant that there is from the start stays")
 )
 
@@ -87,8 +87,8 @@ func (db *DB) SetTenant(ctx context.Context, id ledger.ID, name string) error {
 	})
 }
 
-// DeleteTenant removes a tenant to which nothing belongs: fault.Exists if
-// something does, fault.NotFound if there is none.
+// DeleteTenant removes a tenant and what was set for it: fault.Exists if users,
+// storages or accounts belong to it, fault.NotFound if there is none.
 func (db *DB) DeleteTenant(ctx context.Context, id ledger.ID) error {
 	return db.do(ctx, func(ctx context.Context, c conn) error {
 		if err := db.lockUsers(ctx, c); err != nil {
@@ -103,12 +103,18 @@ func (db *DB) DeleteTenant(ctx context.Context, id ledger.ID) error {
 		case n == defaultTenant:
 			return fault.New(fault.Exists, "store.DeleteTenant", "", errDefault)
 		}
-		used, err := number(ctx, c, "SELECT (SELECT count(*) FROM users WHERE tenant = ?) + (SELECT count(*) FROM nouns WHERE tenant = ?)", n, n)
+		used, err := number(ctx, c, "SELECT (SELECT count(*) FROM users WHERE tenant = ?) + (SELECT count(*) FROM nouns WHERE tenant = ? AND kind IN (?, ?))", n, n, []byte(ledger.Unit), []byte(ledger.Account))
 		if err != nil {
 			return err
 		}
 		if used > 0 {
 			return fault.New(fault.Exists, "store.DeleteTenant", "", errInUse)
+		}
+		if _, err := c.exec(ctx, "DELETE FROM nouns WHERE tenant = ?", n); err != nil {
+			return err
+		}
+		if err := db.announce(ctx, c); err != nil {
+			return err
 		}
 		_, err = c.exec(ctx, "UPDATE tenants SET gone = 1, name = ?, changed = ? WHERE id = ?", id[:], micros(db.now()), n)
 		return err

@@ -324,8 +324,17 @@ func testTenants(t *testing.T, open func(testing.TB) *store.DB) {
 	if err := db.DeleteUser(ctx, u.ID); err != nil {
 		t.Fatal(err)
 	}
+	must(db.AddNoun(ctx, ledger.Noun{Tenant: a.N, Kind: ledger.Setting, Name: "s", Body: []byte("{}")}))(t)
+	unit := must(db.AddNoun(ctx, ledger.Noun{Tenant: a.N, Kind: ledger.Unit, Name: "u", Body: []byte("{}")}))(t)
+	want(t, db.DeleteTenant(ctx, a.ID), fault.Exists)
+	if err := db.DeleteNoun(ctx, a.N, ledger.Unit, unit.ID); err != nil {
+		t.Fatal(err)
+	}
 	if err := db.DeleteTenant(ctx, a.ID); err != nil {
 		t.Fatal(err)
+	}
+	if left := must(db.Nouns(ctx, a.N, ledger.Setting))(t); len(left) != 0 {
+		t.Errorf("%d settings of a tenant that is gone", len(left))
 	}
 	want(t, db.DeleteTenant(ctx, a.ID), fault.NotFound)
 	want(t, db.SetTenant(ctx, a.ID, "again"), fault.NotFound)
