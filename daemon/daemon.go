@@ -219,7 +219,7 @@ func (d *Daemon) quarantineDir() string {
 // unit counts as not open, and is tried again.
 func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Storage, error) {
 	if !u.Managed && u.Client != (ledger.ID{}) { // of the API
-		if err := d.localAllowed(u); err != nil {
+		if err := errors.Join(d.localAllowed(u), d.inReach(ctx, u)); err != nil {
 			return nil, err
 		}
 	}
