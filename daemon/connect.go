@@ -12,6 +12,7 @@ import (
 	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/pipeline"
 )
 
 // connect reaches storages for control.
@@ -103,7 +104,7 @@ func (d *Daemon) hear(ctx context.Context, u connectors.Unit, n events.Notice) (
 	if probed(u, key) {
 		return key, nil
 	}
-	ev := eventOf(u, key, &n, "hook")
+	ev := eventOf(u, key, &n, pipeline.Told)
 	return key, d.pipe.Emit(ctx, u.ID, hookOfAPI, []object.Event{ev})
 }
 

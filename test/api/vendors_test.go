@@ -49,7 +49,10 @@ func joins(t *testing.T, o offered) {
 	w.watch(storage, control.RealTime{Events: true})
 	eventually(t, "verdict", func() bool { return w.judged("Alone") == 1 })
 	file := word(a.call("POST", "/api/webhook/realtime", map[string]any{"storageClientId": storage, "metadata": object(t, map[string]any{"Name": o.told})}, http.StatusOK), "correlationId")
-	eventually(t, "entry of the object that was told of", func() bool { r, ok := w.entry("Alone", file); return ok && r.Key == "one.txt" })
+	eventually(t, "entry of the object that was told of", func() bool {
+		r, ok := w.entry("Alone", file)
+		return ok && r.Key == "one.txt" && r.Verdict == "clean" // it was known: what is known is told
+	})
 	if text := w.log.String(); o.secret != "" && strings.Contains(text, o.secret) {
 		t.Error("the log has the secret")
 	}
