@@ -49,11 +49,26 @@ func (c *Control) AccountStorages(ctx context.Context, id ledger.ID) ([]connecto
 
 // found asks an account for its places.
 func (c *Control) found(ctx context.Context, n ledger.Noun) ([]connectors.Found, error) {
-	a, err := UnsealAccount(c.Seal, n)
+	a, err := decode[AccountBody](n)
 	if err != nil {
 		return nil, err
 	}
-	return c.places(ctx, connectors.Unit{Name: n.Name, URL: a.URL, Options: a.Options})
+	given, err := c.openFields(SealAccount, a.Given)
+	if err != nil {
+		return nil, err
+	}
+	v, _ := VendorOf(a.Vendor)
+	if err := v.served(); err != nil {
+		return nil, err
+	}
+	p, err := v.base(given)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.inReach(ctx, p); err != nil { // its name may have come to mean something else
+		return nil, err
+	}
+	return c.places(ctx, p.unit(n.Name))
 }
 
 // unserved are the places that no unit is in, or in a part of, or around.

@@ -171,6 +171,11 @@ func (c *Control) mayReach(ctx context.Context, who account.Caller, p place) err
 	if p.machine && who.Tenant != account.DefaultTenant {
 		return fault.New(fault.Denied, "control.Storage", "", errMachine)
 	}
+	return c.inReach(ctx, p)
+}
+
+// inReach refuses a place whose addresses may not be reached.
+func (c *Control) inReach(ctx context.Context, p place) error {
 	for _, at := range p.reach {
 		if c.Reach == nil {
 			break

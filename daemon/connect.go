@@ -12,6 +12,7 @@ import (
 	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
+	"github.com/landwaiter/landwaiter/pipeline"
 )
 
 // connect reaches storages for control.
@@ -73,6 +74,22 @@ func (d *Daemon) localAllowed(u connectors.Unit) error {
 	return refused
 }
 
+// inReach refuses a storage of the API at an address that may not be reached: it
+// was asked when it was added, but a name can come to mean something else.
+func (d *Daemon) inReach(ctx context.Context, u connectors.Unit) error {
+	loc, err := url.Parse(u.URL)
+	if err != nil || d.control.Reach == nil {
+		return err
+	}
+	if at := loc.Query().Get("endpoint"); at != "" {
+		return d.control.Reach(ctx, at)
+	}
+	if loc.Scheme == "smb" {
+		return d.control.Reach(ctx, "https://"+loc.Host)
+	}
+	return nil
+}
+
 // hookOfAPI is the source of events that come by the API's webhook.
 const hookOfAPI = hookSource + "realtime"
 
@@ -87,7 +104,7 @@ func (d *Daemon) hear(ctx context.Context, u connectors.Unit, n events.Notice) (
 		if s.probed(key) {
 			return key, nil
 		}
-		err := d.pipe.Offer(ctx, u.ID, hookOfAPI, []object.Event{eventOf(s.unit.Name, key, &n, "hook")})
+		err := d.pipe.Offer(ctx, u.ID, hookOfAPI, []object.Event{eventOf(s.unit.Name, key, &n, pipeline.Told)})
 		if full := (&fault.Error{}); fault.Is(err, fault.Throttled) && errors.As(err, &full) { // not the caller is too fast: we are too full
 			err = &fault.Error{Op: "daemon.Hear", Kind: fault.Unavailable, After: full.After, Err: err}
 		}

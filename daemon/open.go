@@ -15,6 +15,7 @@ import (
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/pipeline"
 	"github.com/landwaiter/landwaiter/workflow"
 )
@@ -31,6 +32,11 @@ const (
 func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Storage, error) {
 	if err := noQuarantine(u); err != nil {
 		return nil, err
+	}
+	if !u.Managed && u.Client != (ledger.ID{}) { // of the API
+		if err := errors.Join(d.localAllowed(u), d.inReach(ctx, u)); err != nil {
+			return nil, err
+		}
 	}
 	driver, err := all.Open(ctx, u)
 	if err != nil {

@@ -122,6 +122,11 @@ func (p *Pipeline) prepare(ctx context.Context, st *connectors.Storage, u *unit,
 		}
 		if ok && row.Version == info.Version && !row.Baseline {
 			e.Version, e.Outcome = info.Version, ledger.OutcomeDone
+			if e.Cause == Told {
+				note(e, info)
+				e.Verdict, e.Reason = row.Verdict, row.Reason
+				return nil, ledger.End{}, nil
+			}
 			return nil, ledger.End{Known: true}, nil
 		}
 	}

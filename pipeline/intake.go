@@ -14,6 +14,10 @@ import (
 // prefix whose tree must be swept.
 const Overflow = "overflow"
 
+// Told is the Cause of an event whose teller was given the entry's id: it is kept
+// even if the object turns out to be known already.
+const Told = "told"
+
 // emit returns what a source of u calls with its events. When it returned nil
 // they are durable. It blocks while the push backlog has no room for them.
 func (p *Pipeline) emit(u *unit, source string) connectors.Emit {

@@ -220,4 +220,15 @@ func TestStorageByForm(t *testing.T) {
 	for _, broken := range []string{"--x\r\n", "", "--x\r\nContent-Disposition: form-data; name=\"Name\"\r\n\r\nhalf"} {
 		a.call("POST", "/api/storage", strings.NewReader(broken), http.StatusBadRequest, "Content-Type", "multipart/form-data; boundary=x")
 	}
+	// The secret is sealed where it is kept, and the storage goes on after a restart.
+	nouns, err := w.d.Control().Store.Nouns(t.Context(), 0, ledger.Unit)
+	if err != nil || len(nouns) != 1 || bytes.Contains(nouns[0].Body, []byte(srv.SecretKey)) || bytes.Contains(nouns[0].Body, []byte(srv.AccessKey+`"`)) {
+		t.Errorf("%v: %+v", err, nouns)
+	}
+	w.stop()
+	again := start(t, setup{data: w.data})
+	b := again.admin()
+	eventually(t, "open storage after a restart", func() bool {
+		return at(b.call("GET", "/api/storage/"+word(got, "storageId"), nil, http.StatusOK), "entry.storageStatus") == 0.0
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
@@ -48,7 +49,10 @@ func joins(t *testing.T, o offered) {
 	w.watch(storage, control.RealTime{Events: true})
 	eventually(t, "verdict", func() bool { return w.judged("Alone") == 1 })
 	file := word(a.call("POST", "/api/webhook/realtime", map[string]any{"storageClientId": storage, "metadata": object(t, map[string]any{"Name": o.told})}, http.StatusOK), "correlationId")
-	eventually(t, "entry of the object that was told of", func() bool { r, ok := w.entry("Alone", file); return ok && r.Key == "one.txt" })
+	eventually(t, "entry of the object that was told of", func() bool {
+		r, ok := w.entry("Alone", file)
+		return ok && r.Key == "one.txt" && r.Verdict == "clean" // it was known: what is known is told
+	})
 	if text := w.log.String(); o.secret != "" && strings.Contains(text, o.secret) {
 		t.Error("the log has the secret")
 	}
@@ -277,4 +281,29 @@ func TestStorageRace(t *testing.T) {
 	if added != 1 {
 		t.Errorf("%d were added: %v", added, got)
 	}
+}
+
+// A storage whose address may not be reached any more is not opened again.
+func TestStorageReachAgain(t *testing.T) {
+	t.Parallel()
+	srv := servers.Versitygw(t)
+	srv.MakeBucket(t, "landing", false)
+	w := start(t, setup{})
+	var closed atomic.Bool
+	w.d.Control().Reach = func(context.Context, string) error {
+		if closed.Load() {
+			return errors.New("it is inside now")
+		}
+		return nil
+	}
+	a := w.admin()
+	id := word(a.call("POST", "/api/account", map[string]any{"Name": "All", "VendorType": 6, "Credentials": s3Credentials(t, srv)}, http.StatusOK), "accountId")
+	storage := word(a.call("POST", "/api/storage", map[string]any{"Name": "S", "StorageVendorType": 6, "AccountId": id, "Source": `{"BucketName":"landing"}`}, http.StatusOK), "storageId")
+	closed.Store(true)
+	a.call("PATCH", "/api/storage/"+storage, map[string]any{"Name": "T"}, http.StatusOK) // it is opened anew
+	a.call("GET", "/api/account/"+id+"/storages", nil, http.StatusBadRequest)
+	eventually(t, "refusal", func() bool {
+		got := a.call("GET", "/api/storage/"+storage, nil, http.StatusOK)
+		return at(got, "entry.storageStatus") == 1.0 && strings.Contains(word(got, "entry.storageStatusMessage"), "it is inside now")
+	})
 }
