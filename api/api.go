@@ -69,7 +69,7 @@ func New(o Options) (*API, error) {
 
 // resources are the operations, a function for each file.
 var resources = []func(*API){
-	(*API).sessions, (*API).groups,
+	(*API).sessions, (*API).groups, (*API).scanPools, (*API).workflows, (*API).remediations,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.

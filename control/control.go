@@ -49,6 +49,14 @@ type Engines interface {
 	Status() []scan.PoolStatus
 	// Test shows the pool's instances the canaries ("" = all pools).
 	Test(ctx context.Context, pool string) iter.Seq2[Tested, error]
+	// Pool tells how the pool is that workflows know by a name.
+	Pool(name string) (scan.PoolStatus, bool)
+	// CheckEngine says what is wrong with an engine's settings, without asking it.
+	CheckEngine(ctx context.Context, e EngineSpec) error
+	// Try connects to an engine: an error says what keeps it from being used.
+	Try(ctx context.Context, e EngineSpec, userAgent string) (Trial, error)
+	// Offers asks the engines of a pool what they can do, see scan.Describe.
+	Offers(ctx context.Context, name string) ([]string, error)
 }
 
 // A Control does what operators ask for. Every rule of theirs is here; the
@@ -70,6 +78,14 @@ type Control struct {
 	// Seal keeps secrets in nouns, Tokens signs what logins give.
 	Seal   *seal.Box
 	Tokens *account.Tokens
+
+	// File are the nouns of a kind that stand in the configuration file; nil where
+	// no daemon runs.
+	File func(kind ledger.Kind) []ledger.Noun
+	// Reach says whether a URL that operators gave may be called; nil = any.
+	Reach func(ctx context.Context, url string) error
+	// NoLoopback: engines at this machine's own addresses are refused.
+	NoLoopback bool
 
 	changing sync.Mutex // held while a noun is changed and put into force
 }

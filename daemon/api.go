@@ -29,11 +29,7 @@ func openSeal(c *config.Config) (*seal.Box, error) {
 }
 
 // openAPI makes what operators reach over HTTP.
-func (d *Daemon) openAPI(c *config.Config) error {
-	var err error
-	if d.seal, err = openSeal(c); err != nil {
-		return err
-	}
+func (d *Daemon) openAPI() error {
 	signing, err := d.seal.Derive("access tokens")
 	if err != nil {
 		return err

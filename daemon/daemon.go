@@ -74,9 +74,10 @@ type Daemon struct {
 	emptied  map[string]bool // accounts that listed nothing, once
 	mu       sync.Mutex
 	units    map[string]pipeline.Unit // as served, by name
-	waiting  map[string]error         // of those, what could not be opened as it is set now, and why
-	heard    map[int64]time.Time      // when the last event of a unit was noted
-	unasked  map[string]error         // accounts, and why they could not be asked last
+	filed    fileNouns
+	waiting  map[string]error    // of those, what could not be opened as it is set now, and why
+	heard    map[int64]time.Time // when the last event of a unit was noted
+	unasked  map[string]error    // accounts, and why they could not be asked last
 }
 
 // Open opens the ledger, the pools and the units. Units that cannot be reached
@@ -107,7 +108,11 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.metrics = newMetrics(d.backlog)
 	d.disk = disk{dir: c.Data, free: c.Bounds.DiskFree}
-	if d.pools, err = openPools(ctx, c, d.box, o.Log); err != nil {
+	if d.seal, err = openSeal(c); err != nil {
+		return nil, err
+	}
+	d.pools = newPools(c, d.box, o.Log)
+	if err := d.openEngines(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := d.openQuarantine(ctx, (&fileURL{d.quarantineDir()}).String()); err != nil {
@@ -121,8 +126,8 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Executor: &remediation.Executor{Storage: d.storage, Vault: d.vault, Sanitizer: d.pools, Timeout: c.Bounds.StepTimeout},
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept, Heard: d.hears,
 	})
-	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
-	if err := d.openAPI(c); err != nil {
+	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault, File: d.fileNouns, NoLoopback: !c.Server.LoopbackInstances}
+	if err := d.openAPI(); err != nil {
 		return nil, err
 	}
 	if err := d.recall(ctx, c); err != nil {
@@ -136,6 +141,21 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.control.Feeds = d.feeds.list
 	return d, nil
+}
+
+// openEngines opens the pools, before what works with them: how many samples
+// they take at once bounds the pipeline.
+func (d *Daemon) openEngines(ctx context.Context, c *config.Config) error {
+	n, err := d.readNouns(ctx, c)
+	if err != nil {
+		return err
+	}
+	o, err := d.pools.open(ctx, append(filePools(c), n.pools...))
+	if err != nil {
+		return err
+	}
+	d.pools.use(o)
+	return nil
 }
 
 // Control is what operators can do with the daemon.

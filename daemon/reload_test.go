@@ -130,7 +130,7 @@ func TestReloadRestart(t *testing.T) {
 	w.configure("server: {listen: '127.0.0.1:1'}\nbounds: {workers: 3}\nlog: {level: debug}\nsandbox: 'off'\nstore: {dsn: 'postgres://x'}\n" +
 		"pools:\n  - {name: other, instances: [{url: 'builtin:'}]}\n")
 	for range 2 { // it is said each time
-		r.hup("need a restart", "server", "bounds", "log", "sandbox", "store", "pools", "reloaded")
+		r.hup("need a restart", "server", "bounds", "log", "sandbox", "store", "reloaded")
 	}
 }
 

@@ -220,10 +220,9 @@ func (d *Daemon) listen() (net.Listener, error) {
 func (d *Daemon) mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", d.api)
-	checks := d.checks()
 	mux.Handle("/hooks/", d.feeds.handler())
-	mux.HandleFunc("GET /livez", live(checks))
-	mux.HandleFunc("GET /readyz", ready(checks))
+	mux.HandleFunc("GET /livez", live(d.checks))
+	mux.HandleFunc("GET /readyz", ready(d.checks))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
 	return anyCase(mux)
 }

@@ -144,11 +144,6 @@ type wanted struct {
 // storage answers never is: it may answer otherwise later, and the other units
 // have no part in it.
 func (d *Daemon) prepare(ctx context.Context, c *config.Config, n *nouns) (list []*wanted, err error) {
-	flows, err := workflows(c)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(flows, n.workflows)
 	units, err := d.unitsOf(c, n)
 	if err != nil {
 		return nil, err
@@ -168,7 +163,7 @@ func (d *Daemon) prepare(ctx context.Context, c *config.Config, n *nouns) (list 
 		if err := all.Check(u); err != nil {
 			return list, fmt.Errorf("unit %s: %w", u.Name, err)
 		}
-		flow, ok := flows[orDefault(u.Workflow)]
+		flow, ok := n.workflows[orDefault(u.Workflow)]
 		if !ok {
 			return list, fault.New(fault.Invalid, "daemon.Units", u.Name, fmt.Errorf("there is no workflow %q", u.Workflow))
 		}
@@ -247,10 +242,29 @@ func (d *Daemon) apply(ctx context.Context, c *config.Config) error {
 
 // applyLocked is apply for who holds d.changing.
 func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
-	n, err := d.readNouns(ctx)
+	n, err := d.readNouns(ctx, c)
 	if err != nil {
 		return err
 	}
+	engines, err := d.pools.open(ctx, append(filePools(c), n.pools...))
+	if err != nil {
+		return err
+	}
+	used := false
+	err = d.serve(ctx, c, n, func() {
+		used = true
+		d.pools.use(engines)
+		d.pipe.SetPools(d.pools.scanners())
+	})
+	if !used {
+		err = errors.Join(err, engines.close())
+	}
+	return err
+}
+
+// serve is applyLocked for the units. It calls commit when nothing can keep them
+// from being served any more, and before they are.
+func (d *Daemon) serve(ctx context.Context, c *config.Config, n *nouns, commit func()) error {
 	list, err := d.prepare(ctx, c, n)
 	if err != nil {
 		return err
@@ -266,6 +280,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 	if err := d.disableOthers(ctx, served); err != nil {
 		return errors.Join(err, closeAll(list))
 	}
+	commit()
 	d.current = c
 	d.mu.Lock()
 	old, waits := d.units, d.waiting
@@ -277,7 +292,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 			waiting[w.unit.Name] = err
 		}
 	}
-	d.units, d.waiting = served, waiting
+	d.units, d.waiting, d.filed = served, waiting, n.file
 	d.mu.Unlock()
 	var errs []error
 	for _, w := range list {
@@ -334,6 +349,21 @@ func (d *Daemon) disableOthers(ctx context.Context, served map[string]pipeline.U
 		}
 	}
 	return nil
+}
+
+// sortedFlows are the names of workflows, the default one first.
+func sortedFlows(flows map[string]workflow.Workflow) []string {
+	names := slices.Sorted(maps.Keys(flows))
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch control.DefaultWorkflow {
+		case a:
+			return -1
+		case b:
+			return 1
+		}
+		return 0
+	})
+	return names
 }
 
 func orDefault(name string) string {
@@ -493,7 +523,7 @@ func (d *Daemon) checkUnits(context.Context) error {
 }
 
 // Reload reads the configuration again and serves what it says: all or
-// nothing. Pools, store and listener need a restart; that is said in the log.
+// nothing. Store and listener need a restart; that is said in the log.
 func (d *Daemon) Reload(ctx context.Context) error {
 	c, err := d.o.Load()
 	if err != nil {
@@ -523,7 +553,7 @@ func restartOnly(old, c *config.Config) []string {
 		same bool
 	}{
 		{"data", old.Data == c.Data}, {"server", old.Server == c.Server}, {"log", old.Log == c.Log}, {"sandbox", old.Sandbox == c.Sandbox},
-		{"store", old.Store.DSN.Equal(c.Store.DSN)}, {"bounds", old.Bounds == c.Bounds}, {"pools", slices.Equal(plain(old.Pools), plain(c.Pools))},
+		{"store", old.Store.DSN.Equal(c.Store.DSN)}, {"bounds", old.Bounds == c.Bounds},
 		{"sources", equalIn(old.Sources, c.Sources, func(s config.Source) any { return []any{s.Name, s.URL, s.Units, reveal(s.Options)} })},
 		{"hooks", equalIn(old.Hooks, c.Hooks, func(h config.Hook) any { return []any{h.Name, h.Kind, h.Units, reveal(h.Options)} })},
 		{"accounts.discover", equalIn(old.Accounts, c.Accounts, func(a config.Account) any { return []any{a.Name, a.URL, a.Discover, reveal(a.Options)} })},
@@ -538,16 +568,4 @@ func restartOnly(old, c *config.Config) []string {
 // equalIn compares what counts in two lists, secrets as text.
 func equalIn[T any](a, b []T, counts func(T) any) bool {
 	return slices.EqualFunc(a, b, func(x, y T) bool { return reflect.DeepEqual(counts(x), counts(y)) })
-}
-
-// plain is pools with their secrets as text, to be compared.
-func plain(pools []config.Pool) []string {
-	var l []string
-	for _, p := range pools {
-		l = append(l, fmt.Sprintf("%s %s %s %v", p.Name, p.Failover, p.MaxDefinitionsAge, p.AgeAsked))
-		for _, in := range p.Instances {
-			l = append(l, fmt.Sprintf("%s %d %s %s %s %s %s", in.URL, in.Limit, in.Rule, in.APIKey.Reveal(), in.User, in.Password.Reveal(), in.CAFile))
-		}
-	}
-	return l
 }

@@ -180,7 +180,7 @@ func (p *Pipeline) Serve(units ...Unit) {
 	}
 	to := map[string]bool{}
 	for _, u := range p.units {
-		for _, r := range []workflow.Remedy{u.Workflow.Sanitized, u.Workflow.Blocked, u.Workflow.Allowed} {
+		for _, r := range u.Workflow.Remedies() {
 			for _, d := range r.Destinations {
 				to[d.Unit] = true
 			}
@@ -314,7 +314,8 @@ func (p *Pipeline) list() []*unit {
 	return l
 }
 
-// pool returns the pools that a workflow asks, by name; "default" if it names none.
+// pool returns the pools that a workflow asks, by name, each with its failover;
+// "default" if it names none.
 func (p *Pipeline) pool(w *workflow.Workflow) ([]Scanner, []string) {
 	names := w.Pools
 	if len(names) == 0 {
@@ -324,7 +325,7 @@ func (p *Pipeline) pool(w *workflow.Workflow) ([]Scanner, []string) {
 	defer p.mu.RUnlock()
 	l := make([]Scanner, len(names))
 	for i, n := range names {
-		l[i] = p.pools[n]
+		l[i] = backed(p.pools[n], p.pools[w.Failover])
 	}
 	return l, names
 }
