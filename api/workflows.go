@@ -117,7 +117,8 @@ func (d *FileDefinition) words() *workflow.FileDefinition {
 	return w
 }
 
-type workflowFields struct {
+// WorkflowFields are what adding and updating have in common.
+type WorkflowFields struct {
 	Rules              *[]string       `json:"rules,omitempty" maxItems:"50" doc:"The engine's rule. An engine takes one for each file: more than one is refused."`
 	UserAgent          *string         `json:"userAgent,omitempty" maxLength:"255" doc:"Sent to the engine."`
 	FailOverScanPoolID *string         `json:"failOverScanPoolId,omitempty" maxLength:"64" doc:"The pool that is asked while no instance of the first can be. Empty: none."`
@@ -126,7 +127,7 @@ type workflowFields struct {
 	FileDefinition     *FileDefinition `json:"fileDefinition,omitempty"`
 }
 
-func (f workflowFields) change() control.WorkflowChange {
+func (f WorkflowFields) change() control.WorkflowChange {
 	ch := control.WorkflowChange{Rules: f.Rules, UserAgent: f.UserAgent, NoFailover: f.FailOverDisabled, Filters: f.Filters.words(), Definition: f.FileDefinition.words()}
 	if f.FailOverScanPoolID != nil {
 		ch.Failover = idIn(*f.FailOverScanPoolID)
@@ -153,7 +154,7 @@ type addWorkflow struct {
 	Body struct {
 		ScanPoolID ID     `json:"scanPoolId"`
 		Name       string `json:"name" minLength:"3" maxLength:"30" example:"Finance"`
-		workflowFields
+		WorkflowFields
 	}
 }
 
@@ -162,7 +163,7 @@ type setWorkflow struct {
 		ID         ID      `json:"id"`
 		ScanPoolID *string `json:"scanPoolId,omitempty" maxLength:"64"`
 		Name       *string `json:"name,omitempty" minLength:"3" maxLength:"30"`
-		workflowFields
+		WorkflowFields
 	}
 }
 

@@ -202,11 +202,14 @@ func (c *Control) change(ctx context.Context, n *ledger.Noun, b WorkflowBody, ch
 	set(&b.UserAgent, ch.UserAgent)
 	set(&b.Filters, ch.Filters)
 	set(&b.Definition, ch.Definition)
-	for _, pool := range []ledger.ID{b.Pool, b.Failover} {
-		if pool == (ledger.ID{}) && pool == b.Failover && pool != b.Pool {
-			continue
-		}
-		if _, err := c.noun(ctx, n.Tenant, ledger.Pool, pool); err != nil {
+	if _, err := c.noun(ctx, n.Tenant, ledger.Pool, b.Pool); err != nil {
+		return err
+	}
+	if b.Failover == b.Pool {
+		return fault.New(fault.Invalid, op, "", errors.New("failOverScanPoolId: a pool cannot take its own place"))
+	}
+	if b.Failover != (ledger.ID{}) {
+		if _, err := c.noun(ctx, n.Tenant, ledger.Pool, b.Failover); err != nil {
 			return err
 		}
 	}

@@ -71,6 +71,9 @@ func start(t *testing.T, s setup) *world {
 		w.data = t.TempDir()
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
+	if strings.Contains(s.config, "server:") {
+		text = ""
+	}
 	if s.postgres {
 		text += "store: {dsn: " + servers.Postgres(t) + "}\n"
 	}
@@ -261,4 +264,3 @@ func word(v any, path string) string {
 	s, _ := at(v, path).(string)
 	return s
 }
-
