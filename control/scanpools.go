@@ -67,23 +67,31 @@ func FileID(kind ledger.Kind, name string) ledger.ID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("landwaiter:"+string(kind)+":"+name))
 }
 
-// file returns the nouns of the configuration file that a tenant sees. Pools and
-// the default workflow are everybody's; where the engines are is not.
+// file returns the nouns of the configuration file that a tenant sees. Its pools
+// are everybody's, though not where their engines are. Its workflows are the
+// default tenant's, for they may name storages; others have a default of the same
+// id that reports and changes nothing.
 func (c *Control) file(tenant int64, kind ledger.Kind) []ledger.Noun {
 	if c.File == nil {
 		return nil
 	}
-	var list []ledger.Noun
-	for _, n := range c.File(kind) {
-		if tenant != account.DefaultTenant {
-			if kind != ledger.Pool && n.ID != FileID(ledger.Workflow, DefaultWorkflow) {
-				continue
-			}
-			if kind == ledger.Pool {
-				n.Body = []byte(`{"type":0}`)
-			}
+	list := slices.Clone(c.File(kind))
+	if tenant == account.DefaultTenant {
+		return list
+	}
+	switch kind {
+	case ledger.Pool:
+		for i := range list {
+			list[i].Body = []byte(`{"type":0}`)
 		}
-		list = append(list, n)
+	case ledger.Workflow:
+		n, err := FileWorkflow(PlainDefault())
+		if err != nil {
+			return nil // strings and numbers always become JSON
+		}
+		list = []ledger.Noun{n}
+	default:
+		return nil
 	}
 	return list
 }

@@ -382,6 +382,14 @@ func (c *Control) UseWorkflow(ctx context.Context, storage, id ledger.ID) error 
 	})
 }
 
+// PlainDefault is the default workflow of tenants that have made no other one
+// theirs, the default tenant aside.
+func PlainDefault() workflow.Workflow {
+	w := workflow.Report()
+	w.Name = DefaultWorkflow
+	return w
+}
+
 // FileWorkflow is a workflow of the configuration file as a noun.
 func FileWorkflow(w workflow.Workflow) (ledger.Noun, error) {
 	n := ledger.Noun{ID: FileID(ledger.Workflow, w.Name), Tenant: account.DefaultTenant, Kind: ledger.Workflow, Name: w.Name, Managed: true, Rev: 1}

@@ -118,13 +118,20 @@ func (n *nouns) flow(ctx context.Context, d *Daemon, tenant int64, id ledger.ID)
 		id = known
 	}
 	name = control.WorkflowName(id)
+	if tenant != account.DefaultTenant && id == control.FileID(ledger.Workflow, control.DefaultWorkflow) {
+		name = plainDefault
+		n.workflows[name] = control.PlainDefault()
+	}
 	if _, ok := n.workflows[name]; !ok {
 		return "", fmt.Errorf("there is no workflow %s", id)
 	}
 	return name, nil
 }
 
-// A fileNouns are the nouns of the configuration file that was applied last.
+// plainDefault is the name by which the pipeline knows control.PlainDefault.
+const plainDefault = "workflow:plain"
+
+// fileNouns are the nouns of a configuration file.
 type fileNouns map[ledger.Kind][]ledger.Noun
 
 // nounsOf shows the pools and workflows of a configuration file as nouns.
@@ -154,7 +161,7 @@ func nounsOf(c *config.Config, flows map[string]workflow.Workflow) (fileNouns, e
 	return f, nil
 }
 
-// fileNouns are what control shows of the configuration file.
+// fileNouns is control.Control.File.
 func (d *Daemon) fileNouns(kind ledger.Kind) []ledger.Noun {
 	d.mu.Lock()
 	defer d.mu.Unlock()
