@@ -107,7 +107,8 @@ func flowOf(noun ledger.Noun, places map[ledger.ID]string) (workflow.Workflow, e
 
 // flow names the workflow of a storage, by the tenant's default if it says none.
 func (n *nouns) flow(ctx context.Context, d *Daemon, tenant int64, id ledger.ID) (name string, err error) {
-	if id == (ledger.ID{}) {
+	none := id == (ledger.ID{})
+	if none {
 		known, ok := n.defaults[tenant]
 		if !ok {
 			if known, err = control.TenantDefault(ctx, d.db, tenant); err != nil {
@@ -123,6 +124,10 @@ func (n *nouns) flow(ctx context.Context, d *Daemon, tenant int64, id ledger.ID)
 		n.workflows[name] = control.PlainDefault()
 	}
 	if _, ok := n.workflows[name]; !ok {
+		if none { // it went while it was made the default
+			n.defaults[tenant] = control.FileID(ledger.Workflow, control.DefaultWorkflow)
+			return n.flow(ctx, d, tenant, n.defaults[tenant])
+		}
 		return "", fmt.Errorf("there is no workflow %s", id)
 	}
 	return name, nil

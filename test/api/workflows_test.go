@@ -208,3 +208,46 @@ func TestRemediations(t *testing.T) {
 	a.call("DELETE", "/api/remediations/"+blocked, nil, 200)
 	a.call("DELETE", "/api/remediations/"+blocked, nil, 404)
 }
+
+// TestDisarmed moves the engine's disarmed copies, those of allowed and of blocked
+// files apart, and goes on after a restart.
+func TestDisarmed(t *testing.T) {
+	w := start(t, setup{})
+	a := w.admin()
+	server := mdcore.Start(t, mdcore.Options{APIKey: "k3y"})
+	pool := word(a.call("POST", "/api/scanpool", map[string]any{"name": "Cores"}, 200), "scanPoolId")
+	a.call("POST", "/api/scaninstance", map[string]any{"scanPoolId": pool, "url": core(server), "apiKey": "k3y"}, 200)
+	flow := word(a.call("POST", "/api/workflow", map[string]any{"name": "Disarm", "scanPoolId": pool}, 200), "workflowId")
+	in, out := t.TempDir(), t.TempDir()
+	w.storage("in", in, flow, account.DefaultTenant)
+	to := w.storage("out", out, "", account.DefaultTenant).ID.String()
+	for kind, folder := range map[int]string{3: "allowed", 5: "blocked"} {
+		a.call("POST", "/api/remediations", map[string]any{"workflowId": flow, "isEnabled": true, "type": kind, "handlingType": 1,
+			"configuration": fmt.Sprintf(`{"destinations":[{"storageId":%q,"folder":%q}]}`, to, folder)}, 200)
+	}
+	w.put(in, "early.doc", []byte("LW-SANITIZE"))
+	if r := w.verdict("in", "early.doc", "clean"); len(r.Actions) != 0 {
+		t.Errorf("without DeepCdr: %+v", r.Actions)
+	}
+	a.call("POST", "/api/remediations", map[string]any{"workflowId": flow, "isEnabled": true, "type": 1}, 200)
+	disarmed := func(folder string) {
+		t.Helper()
+		w.until("a disarmed copy in "+folder, func() bool {
+			l, err := filepath.Glob(filepath.Join(out, folder, "*sanitized*"))
+			return err == nil && len(l) == 1
+		})
+	}
+	w.put(in, "good.doc", []byte("LW-SANITIZE of a good one"))
+	disarmed("allowed")
+	w.verdict("in", "good.doc", "clean")
+
+	w.stop()
+	w = start(t, setup{data: w.data})
+	a = w.admin()
+	if got := a.call("GET", "/api/workflow/"+flow, nil, 200); at(got, "entry.remediations.2.type") != 1.0 {
+		t.Errorf("after a restart: %v", got)
+	}
+	w.put(in, "bad.doc", append([]byte("LW-SANITIZE "), eicar()...))
+	disarmed("blocked")
+	w.verdict("in", "bad.doc", "infected")
+}
