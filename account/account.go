@@ -57,6 +57,11 @@ const (
 	System                    // change what all tenants share
 )
 
+// String returns the permission's name.
+func (p Permission) String() string {
+	return [...]string{"public", "own", "read", "operate", "system"}[p]
+}
+
 // May reports whether a role suffices.
 func (r Role) May(p Permission) bool {
 	switch r {
@@ -93,6 +98,9 @@ func (c Caller) May(p Permission) bool {
 func Machine(name string) Caller {
 	return Caller{Name: name, Role: Administrator, Tenant: DefaultTenant}
 }
+
+// IsMachine reports whether it is the operator of the machine, who sees all tenants.
+func (c Caller) IsMachine() bool { return c.ID == uuid.Nil && c.Role == Administrator }
 
 type callerKey struct{}
 

@@ -101,3 +101,8 @@ func SamePassword(ctx context.Context, phc, password string) (bool, error) {
 	}
 	return known && subtle.ConstantTimeCompare(sum, want) == 1, nil
 }
+
+// KeyOf makes a key of 32 bytes from a password and a salt, as slowly as a hash.
+func KeyOf(ctx context.Context, password string, salt []byte) ([]byte, error) {
+	return hash(ctx, password, salt, hashTime, hashMemory, hashThreads)
+}

@@ -40,7 +40,7 @@ func (a *API) remediations() {
 	register(a, Op{ID: "getRemediation", Method: "GET", Path: "/api/remediations/{id}", Action: "workflow.list", Tag: tag, Summary: "Get a remediation by its id", Errors: []int{404}},
 		func(ctx context.Context, in *byID) (*one[Remediation], error) {
 			r, err := a.c.Remediation(ctx, in.ID.ID)
-			return shown(remediationOf(r)), err
+			return single(remediationOf(r), err)
 		})
 	register(a, Op{ID: "addRemediation", Method: "POST", Path: "/api/remediations", Action: "workflow.add_remediation", Tag: tag, Summary: "Add a remediation",
 		About: aboutRemediation, Errors: []int{404, 409}},
@@ -55,7 +55,7 @@ func (a *API) remediations() {
 		}) (*one[Remediation], error) {
 			b := in.Body
 			r, err := a.c.AddRemediation(ctx, b.WorkflowID.ID, control.Remediation{Enabled: b.IsEnabled, Type: b.Type, Configuration: []byte(b.Configuration)}, b.HandlingType)
-			return shown(remediationOf(r)), err
+			return single(remediationOf(r), err)
 		})
 	register(a, Op{ID: "updateRemediation", Method: "PATCH", Path: "/api/remediations", Action: "workflow.set_remediation", Tag: tag, Summary: "Update a remediation",
 		About: "What is not given stays. " + aboutRemediation, Errors: []int{404, 409}},

@@ -62,20 +62,6 @@ func poolOf(p control.ScanPool) ScanPool {
 	return out
 }
 
-// one is the answer of an operation that shows one thing.
-type one[T any] struct {
-	Body struct {
-		Envelope
-		Entry T `json:"entry"`
-	}
-}
-
-func shown[T any](v T) *one[T] {
-	out := &one[T]{}
-	out.Body.Envelope, out.Body.Entry = done(), v
-	return out
-}
-
 type byID struct {
 	ID ID `path:"id"`
 }
@@ -98,7 +84,7 @@ func (a *API) scanPools() {
 	register(a, Op{ID: "getScanPool", Method: "GET", Path: "/api/scanpool/{id}", Action: "pool.list", Tag: tag, Summary: "Get a scan pool by its id", Errors: []int{404}},
 		func(ctx context.Context, in *byID) (*one[ScanPool], error) {
 			p, err := a.c.ScanPool(ctx, in.ID.ID)
-			return shown(poolOf(p)), err
+			return single(poolOf(p), err)
 		})
 	register(a, Op{ID: "addScanPool", Method: "POST", Path: "/api/scanpool", Action: "pool.add", Tag: tag, Summary: "Add a scan pool",
 		About: "It scans as soon as it has an instance. MetaDefender Cloud (type 1) is refused.", Errors: []int{409}},
@@ -157,7 +143,7 @@ func (a *API) scanInstances() {
 	register(a, Op{ID: "getScanInstance", Method: "GET", Path: "/api/scaninstance/{id}", Action: "pool.list", Tag: tag, Summary: "Get a scan instance by its id", Errors: []int{404}},
 		func(ctx context.Context, in *byID) (*one[ScanInstance], error) {
 			s, err := a.c.ScanInstance(ctx, in.ID.ID)
-			return shown(instanceOf(s)), err
+			return single(instanceOf(s), err)
 		})
 	register(a, Op{ID: "addScanInstance", Method: "POST", Path: "/api/scaninstance", Action: "pool.add_instance", Tag: tag, Summary: "Add a scan instance to a pool",
 		About: urls + " It is in use at once; scans that run at other instances are not disturbed.", Errors: []int{404, 409}},

@@ -185,7 +185,7 @@ func (a *API) workflows() {
 			}
 		}) (*one[Workflow], error) {
 			f, err := a.c.AskTechnologies(ctx, in.Body.WorkflowID.ID)
-			return shown(flowOf(f)), err
+			return single(flowOf(f), err)
 		})
 	register(a, Op{ID: "setStorageScanConfiguration", Method: "PATCH", Path: "/api/storage/{storageId}/scan_config", Action: "storage.set_workflow", Tag: "Scan Configurations",
 		Summary: "Say which workflow a storage goes by", About: "The older form of a storage's workflow. Without one, the default holds.", Errors: []int{404, 409}},
@@ -215,7 +215,7 @@ func (a *API) workflowsAt(at, tag, noun string) {
 	register(a, Op{ID: "get" + noun, Method: "GET", Path: at + "/{id}", Action: "workflow.list", Tag: tag, Summary: "Get a workflow by its id", Errors: []int{404}},
 		func(ctx context.Context, in *byID) (*one[Workflow], error) {
 			f, err := a.c.Workflow(ctx, in.ID.ID)
-			return shown(flowOf(f)), err
+			return single(flowOf(f), err)
 		})
 	register(a, Op{ID: "add" + noun, Method: "POST", Path: at, Action: "workflow.add", Tag: tag, Summary: "Add a workflow",
 		About: "It reports and changes nothing until it has remediations.", Errors: []int{404, 409}},

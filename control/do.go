@@ -25,6 +25,7 @@ type act struct {
 	action string
 	target string // what it is done to; never a secret
 	detail string // what else matters; never a secret
+	dryRun bool   // nothing is changed, so nothing is written down
 }
 
 // refusal is the error of a caller who may not, and unnamed of one who did not
@@ -71,7 +72,7 @@ func (c *Control) do(ctx context.Context, a act, f func(ctx context.Context, who
 		err = f(ctx, who)
 	}
 	rule := rules[a.action]
-	if rule.Quiet && allowed || !named && !allowed {
+	if (rule.Quiet || a.dryRun) && allowed || !named && !allowed {
 		return err // strangers' tries are counted, not kept: they would fill the audit
 	}
 	row := ledger.AuditRow{Tenant: who.Tenant, Who: who.Name, WhoID: who.ID, Type: ledger.UserAction, Category: rule.Category,

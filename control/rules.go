@@ -6,6 +6,42 @@ import (
 )
 
 var rules = map[string]Rule{
+	"engine.list": {account.Read, ledger.CategoryPool, true},
+	"engine.test": {account.Operate, ledger.CategoryPool, true},
+
+	"entry.explain": {account.Read, ledger.CategoryFile, true},
+	"entry.list":    {account.Read, ledger.CategoryFile, true},
+	"entry.replay":  {account.Operate, ledger.CategoryFile, false},
+
+	"letter.drop": {account.System, ledger.CategoryOther, false},
+	"letter.list": {account.Read, ledger.CategoryOther, true},
+
+	"quarantine.list":    {account.Read, ledger.CategoryFile, true},
+	"quarantine.purge":   {account.Operate, ledger.CategoryFile, false},
+	"quarantine.restore": {account.Operate, ledger.CategoryFile, false},
+
+	"source.list":  {account.Read, ledger.CategoryOther, true},
+	"storage.list": {account.Read, ledger.CategoryStorage, true},
+
+	"configuration.export": {account.Operate, ledger.CategorySetting, false},
+	"configuration.import": {account.Operate, ledger.CategorySetting, false},
+
+	"connector.get": {account.Read, ledger.CategoryStorage, true},
+
+	"encryption.look":   {account.System, ledger.CategorySetting, true},
+	"encryption.rotate": {account.System, ledger.CategorySetting, false},
+
+	"health.look": {account.Public, ledger.CategoryOther, true},
+
+	"license.look":  {account.Read, ledger.CategorySetting, true},
+	"license.offer": {account.System, ledger.CategorySetting, false},
+
+	"ocm.look": {account.Read, ledger.CategorySetting, true},
+	"ocm.set":  {account.System, ledger.CategorySetting, false},
+
+	"onboarding.go":   {account.Operate, ledger.CategorySetting, false},
+	"onboarding.look": {account.Public, ledger.CategorySetting, true},
+
 	"session.open":    {account.Public, ledger.CategoryUser, false},
 	"session.refresh": {account.Public, ledger.CategoryUser, true},
 	"session.close":   {account.Own, ledger.CategoryUser, false},

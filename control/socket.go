@@ -92,7 +92,7 @@ func serve[A, T any](mux *http.ServeMux, name string, f func(context.Context, A)
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		out := bufio.NewWriter(w)
 		enc := json.NewEncoder(out)
-		for v, err := range f(r.Context(), arg) {
+		for v, err := range f(AsMachine(r.Context()), arg) {
 			var line reply
 			if err != nil {
 				line.Error = &wireError{fault.KindOf(err), err.Error()}
@@ -167,6 +167,10 @@ func Dial(ctx context.Context, data string) (*Remote, error) {
 		MaxIdleConns: 2, IdleConnTimeout: 10 * time.Second}
 	return &Remote{path: path, client: &http.Client{Transport: t}}, nil
 }
+
+// HTTP is a client for the daemon's API, at http://daemon/api/, as the operator
+// of the machine.
+func (r *Remote) HTTP() *http.Client { return r.client }
 
 // Close gives the connections back.
 func (r *Remote) Close() error {

@@ -224,8 +224,10 @@ func TestDeadLetters(t *testing.T) {
 
 func TestStorageAndEngines(t *testing.T) {
 	f := &fake{
-		units:   []control.Storage{{Unit: "in", URL: "file:///in", State: "down", Detail: "no such folder", Sweep: 10 * time.Minute, Caps: []string{"watch", "put"}}},
-		covered: []control.Coverage{{Unit: "in", Keys: 12, Counts: []control.Count{{Verdict: "clean", Keys: 10}, {Verdict: "not_scanned", Reason: "encrypted", Keys: 2}}, Within: true}},
+		units: []control.Storage{{Unit: "in", URL: "file:///in", State: "down", Detail: "no such folder", Sweep: 10 * time.Minute, Caps: []string{"watch", "put"}},
+			{Unit: "acc.was", State: "gone", Gone: noon}},
+		covered: []control.Coverage{{Unit: "in", Keys: 12, Counts: []control.Count{{Verdict: "clean", Keys: 10}, {Verdict: "not_scanned", Reason: "encrypted", Keys: 2}}, Within: true},
+			{Unit: "acc.was", Gone: noon, Keys: 77}},
 		pools: []scan.PoolStatus{{Name: "default", Instances: []scan.InstanceStatus{{Name: "c1", Ready: true, Stale: true, Limit: 64, Breaker: "closed",
 			Proof: &scan.Proof{Results: []scan.Result{{Case: scan.CasePlain, Outcome: scan.Seen}, {Case: scan.CaseSize, Outcome: scan.Silent, Bound: 100}}}},
 			{Name: "c2", Breaker: "open", Detail: "connection refused"}, {Name: "c3", Breaker: "open", Health: scan.Health{Ready: true}}}}},
@@ -247,6 +249,20 @@ func TestStorageAndEngines(t *testing.T) {
 	} {
 		if code, out, _ := execute(with(f), c.args...); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("%v: code %d\n%s", c.args, code, out)
+		}
+	}
+	// Who is gone is listed with since when, and left out where it is not wanted.
+	for _, c := range []struct {
+		args  []string
+		shown bool
+	}{
+		{[]string{"storage", "list"}, true}, {[]string{"storage", "list", "--no-gone"}, false},
+		{[]string{"storage", "coverage"}, false}, {[]string{"storage", "coverage", "--gone"}, true},
+		{[]string{"storage", "coverage", "acc.was"}, true}, {[]string{"storage", "coverage", "in"}, false},
+	} {
+		code, out, _ := execute(with(f), c.args...)
+		if code != 0 || strings.Contains(out, "acc.was") != c.shown || strings.Contains(out, stamp(noon)) != c.shown {
+			t.Errorf("%v: code %d, want it shown: %v\n%s", c.args, code, c.shown, out)
 		}
 	}
 	f.tested = []control.Tested{{Pool: "p", Instance: "a", Proof: f.pools[0].Instances[0].Proof, Note: "no date"}, {Pool: "p", Instance: "b", Error: "silent on plain"}}

@@ -5,9 +5,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/landwaiter/landwaiter/scan/box"
 )
 
 func TestMain(m *testing.M) {
+	box.Main() // a boxed child starts as this binary too
 	testscript.Main(m, map[string]func(){"landwaiter": main})
 }
 

@@ -63,7 +63,7 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 	if len(c.Units) == 0 && len(c.Accounts) == 0 {
 		log.Warn("nothing is watched: there is no unit; use --watch DIR, or units in the configuration")
 	}
-	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine,
+	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine, Version: version(),
 		Finished: func(e *ledger.Entry) { logEntry(log, e) },
 		Ready: func(addr string) {
 			log.Info("ready", "version", version(), "listen", addr, "data", c.Data, "units", len(c.Units))

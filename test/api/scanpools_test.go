@@ -18,11 +18,6 @@ import (
 	"github.com/landwaiter/landwaiter/test/servers/mdcore"
 )
 
-// eicar is the test file, assembled so that no file of ours is a detection.
-func eicar() []byte {
-	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$` + "EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!" + `$H+H*`)
-}
-
 // storage adds a folder as a storage that is watched, as its resource does.
 func (w *world) storage(name, dir string, flow string, tenant int64) ledger.Noun {
 	w.t.Helper()
@@ -62,7 +57,7 @@ func (w *world) verdict(unit, key, want string) ledger.Record {
 	w.t.Helper()
 	var last ledger.Record
 	w.until(fmt.Sprintf("%s:%s is %s", unit, key, want), func() bool {
-		for r, err := range w.d.Control().Entries(context.Background(), control.EntryQuery{Unit: unit, Prefix: key, State: "finished"}) {
+		for r, err := range w.d.Control().Entries(control.AsMachine(context.Background()), control.EntryQuery{Unit: unit, Prefix: key, State: "finished"}) {
 			if err != nil {
 				return false
 			}
@@ -75,7 +70,7 @@ func (w *world) verdict(unit, key, want string) ledger.Record {
 	return last
 }
 
-func (w *world) put(dir, name string, content []byte) {
+func (w *world) drop(dir, name string, content []byte) {
 	w.t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 		w.t.Fatal(err)
@@ -198,7 +193,7 @@ func TestScanPoolInUse(t *testing.T) {
 	}))
 	dir, quick := t.TempDir(), t.TempDir()
 	w.storage("slow", dir, flow, account.DefaultTenant)
-	w.put(dir, "first", []byte("first"))
+	w.drop(dir, "first", []byte("first"))
 	submitted := func() (n int) {
 		for _, r := range slow.Requests("POST", "/file") {
 			if r.Header.Get("rule") == "Docs" && r.Header.Get("user_agent") == "mdss" {
@@ -219,7 +214,7 @@ func TestScanPoolInUse(t *testing.T) {
 	instance := word(a.call("GET", "/api/scaninstance?scanPoolId="+id, nil, 200), "entries.0.id")
 	a.call("DELETE", "/api/scaninstance/"+instance, nil, 200)
 	w.storage("quick", quick, clam, account.DefaultTenant)
-	w.put(quick, "bad", eicar())
+	w.drop(quick, "bad", []byte(eicar()))
 	if r := w.verdict("quick", "bad", "infected"); !strings.HasPrefix(r.Engine, "clamd@") {
 		t.Errorf("scanned by %s", r.Engine)
 	}
@@ -229,7 +224,7 @@ func TestScanPoolInUse(t *testing.T) {
 	}
 
 	// Without an instance the failover pool is asked, unless it is disabled.
-	w.put(dir, "second", []byte("second"))
+	w.drop(dir, "second", []byte("second"))
 	a.call("PATCH", "/api/workflow", map[string]any{"id": flow, "failOverScanPoolId": other, "failOverDisabled": false}, 200)
 	if r := w.verdict("slow", "second", "clean"); !strings.HasPrefix(r.Engine, "clamd@") {
 		t.Errorf("scanned by %s", r.Engine)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/landwaiter/landwaiter/account"
+	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/test/servers/mdcore"
 )
 
@@ -70,7 +71,7 @@ func TestWorkflows(t *testing.T) {
 		a.call("DELETE", "/api/workflow/"+id, nil, 409)
 		dir := t.TempDir()
 		unit := w.storage("in", dir, "", account.DefaultTenant)
-		w.put(dir, "empty", nil)
+		w.drop(dir, "empty", nil)
 		if r := w.verdict("in", "empty", "not_scanned"); r.Reason != "filtered" {
 			t.Errorf("not under the default workflow: %+v", r)
 		}
@@ -151,11 +152,11 @@ func TestRemediations(t *testing.T) {
 	add(4, 2, `{"destinations":[{"storageId":"`+to+`","folder":"clean","structure":"flat"}],"onConflict":"overwrite"}`, 200)
 	add(2, 3, "", 409)
 
-	w.put(in, "bad", eicar())
+	w.drop(in, "bad", []byte(eicar()))
 	if err := os.Mkdir(filepath.Join(in, "sub"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	w.put(in, "sub/good", []byte("nothing in it"))
+	w.drop(in, "sub/good", []byte("nothing in it"))
 	there := func(path string, want bool) {
 		t.Helper()
 		w.until(fmt.Sprintf("%s is there: %v", path, want), func() bool { _, err := os.Stat(path); return (err == nil) == want })
@@ -174,10 +175,10 @@ func TestRemediations(t *testing.T) {
 	if word(got, "entry.configuration") != `{"quarantine":{"expiryDays":30}}` || at(got, "entry.handlingType") != 1.0 || word(got, "entry.workflowId") != flow {
 		t.Errorf("one: %v", got)
 	}
-	w.put(in, "worse", eicar())
+	w.drop(in, "worse", []byte(eicar()))
 	there(filepath.Join(in, "worse"), false)
 	w.until("it is in quarantine", func() bool {
-		for q, err := range w.d.Control().Quarantined(t.Context(), "in") {
+		for q, err := range w.d.Control().Quarantined(control.AsMachine(t.Context()), "in") {
 			if err == nil && q.Key == "worse" {
 				return q.Expires.After(time.Now().Add(29 * 24 * time.Hour))
 			}
@@ -185,7 +186,7 @@ func TestRemediations(t *testing.T) {
 		return false
 	})
 	a.call("PATCH", "/api/remediations", map[string]any{"id": blocked, "isEnabled": false}, 200)
-	w.put(in, "kept", eicar())
+	w.drop(in, "kept", []byte(eicar()))
 	if r := w.verdict("in", "kept", "infected"); len(r.Actions) != 0 {
 		t.Errorf("disabled, and yet %+v", r.Actions)
 	}
@@ -225,7 +226,7 @@ func TestDisarmed(t *testing.T) {
 		a.call("POST", "/api/remediations", map[string]any{"workflowId": flow, "isEnabled": true, "type": kind, "handlingType": 1,
 			"configuration": fmt.Sprintf(`{"destinations":[{"storageId":%q,"folder":%q}]}`, to, folder)}, 200)
 	}
-	w.put(in, "early.doc", []byte("LW-SANITIZE"))
+	w.drop(in, "early.doc", []byte("LW-SANITIZE"))
 	if r := w.verdict("in", "early.doc", "clean"); len(r.Actions) != 0 {
 		t.Errorf("without DeepCdr: %+v", r.Actions)
 	}
@@ -237,7 +238,7 @@ func TestDisarmed(t *testing.T) {
 			return err == nil && len(l) == 1
 		})
 	}
-	w.put(in, "good.doc", []byte("LW-SANITIZE of a good one"))
+	w.drop(in, "good.doc", []byte("LW-SANITIZE of a good one"))
 	disarmed("allowed")
 	w.verdict("in", "good.doc", "clean")
 
@@ -247,7 +248,7 @@ func TestDisarmed(t *testing.T) {
 	if got := a.call("GET", "/api/workflow/"+flow, nil, 200); at(got, "entry.remediations.2.type") != 1.0 {
 		t.Errorf("after a restart: %v", got)
 	}
-	w.put(in, "bad.doc", append([]byte("LW-SANITIZE "), eicar()...))
+	w.drop(in, "bad.doc", append([]byte("LW-SANITIZE "), eicar()...))
 	disarmed("blocked")
 	w.verdict("in", "bad.doc", "infected")
 }
