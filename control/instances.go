@@ -125,6 +125,27 @@ func (c *Control) checkInstance(ctx context.Context, who account.Caller, in Inst
 	return c.Engines.CheckEngine(ctx, spec)
 }
 
+// checkImported says what is wrong with a noun that comes from an archive. A pool
+// must not bring engines that its tenant may not have.
+func (c *Control) checkImported(ctx context.Context, who account.Caller, n ledger.Noun) error {
+	if n.Kind != ledger.Pool {
+		return nil
+	}
+	body, err := decode[PoolBody](n)
+	if err != nil {
+		return err
+	}
+	if len(body.Instances) > maxInstances {
+		return fault.New(fault.Invalid, "control.Import", "pool "+n.Name, fmt.Errorf("has %d instances", len(body.Instances)))
+	}
+	for _, in := range body.Instances {
+		if err := errors.Join(knownType("control.Import", in.Type), c.checkInstance(ctx, who, in)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // editPool changes a pool's body; f may run more than once where others change
 // the pool at the same time.
 func (c *Control) editPool(ctx context.Context, tenant int64, find func() (ledger.Noun, error), f func(*PoolBody) error) error {

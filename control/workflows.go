@@ -36,9 +36,6 @@ type WorkflowBody struct {
 	Technologies []string                `json:"technologies,omitempty"` // that the pool's engines offered when they were asked last
 	Asked        time.Time               `json:"asked,omitzero"`         // when that was
 	Remediations []Remediation           `json:"remediations,omitempty"`
-	// Exact is the workflow itself where it stands in the configuration file,
-	// which can say more.
-	Exact *workflow.Workflow `json:"exact,omitempty"`
 }
 
 // A Flow is a workflow as operators see it.
@@ -260,9 +257,6 @@ func (c *Control) places(ctx context.Context, tenant int64) (map[ledger.ID]strin
 // Workflow returns what the running parts do for the workflow. place names a
 // storage.
 func (b WorkflowBody) Workflow(name string, place func(ledger.ID) string) (workflow.Workflow, error) {
-	if b.Exact != nil {
-		return *b.Exact, nil
-	}
 	w := workflow.Workflow{Name: name, Pools: []string{PoolName(b.Pool)}, UserAgent: b.UserAgent, Filters: b.Filters, Definition: b.Definition}
 	if len(b.Rules) > 1 {
 		return w, fault.New(fault.Invalid, "control.Workflow", "", errors.New("rules: an engine takes one rule for each file; name one"))
@@ -390,14 +384,15 @@ func PlainDefault() workflow.Workflow {
 	return w
 }
 
-// FileWorkflow is a workflow of the configuration file as a noun.
+// FileWorkflow is a workflow of the configuration file as a noun: what is shown
+// of it. What it does can be more, and is what the file says.
 func FileWorkflow(w workflow.Workflow) (ledger.Noun, error) {
 	n := ledger.Noun{ID: FileID(ledger.Workflow, w.Name), Tenant: account.DefaultTenant, Kind: ledger.Workflow, Name: w.Name, Managed: true, Rev: 1}
 	pools := w.Pools
 	if len(pools) == 0 {
 		pools = []string{"default"}
 	}
-	b := WorkflowBody{Pool: FileID(ledger.Pool, pools[0]), UserAgent: w.UserAgent, Filters: w.Filters, Definition: w.Definition, Exact: &w}
+	b := WorkflowBody{Pool: FileID(ledger.Pool, pools[0]), UserAgent: w.UserAgent, Filters: w.Filters, Definition: w.Definition}
 	if w.Failover != "" {
 		b.Failover = FileID(ledger.Pool, w.Failover)
 	}
