@@ -296,3 +296,20 @@ func hostOf(raw string) string {
 	}
 	return ""
 }
+
+func (c *Control) instance(ctx context.Context, tenant int64, id ledger.ID) (ledger.Noun, int, error) {
+	list, err := c.nouns(ctx, tenant, ledger.Pool)
+	if err != nil {
+		return ledger.Noun{}, 0, err
+	}
+	for _, n := range list {
+		body, err := decode[PoolBody](n)
+		if err != nil {
+			return n, 0, err
+		}
+		if i := slices.IndexFunc(body.Instances, func(in Instance) bool { return in.ID == id }); i >= 0 {
+			return n, i, nil
+		}
+	}
+	return ledger.Noun{}, 0, fault.New(fault.NotFound, "control.ScanInstance", "instance", nil)
+}

@@ -1,15 +1,11 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
-	"unicode/utf8"
-
-	"github.com/google/uuid"
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/fault"
@@ -63,101 +59,18 @@ type ScanInstance struct {
 func PoolName(id ledger.ID) string { return "pool:" + id.String() }
 
 // FileID is the id of a noun that stands in the configuration file.
-func FileID(kind ledger.Kind, name string) ledger.ID {
-	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("landwaiter:"+string(kind)+":"+name))
-}
-
 // file returns the nouns of the configuration file that a tenant sees. Its pools
 // are everybody's, though not where their engines are. Its workflows are the
 // default tenant's, for they may name storages; others have a default of the same
 // id that reports and changes nothing.
-func (c *Control) file(tenant int64, kind ledger.Kind) []ledger.Noun {
-	if c.File == nil {
-		return nil
-	}
-	list := slices.Clone(c.File(kind))
-	if tenant == account.DefaultTenant {
-		return list
-	}
-	switch kind {
-	case ledger.Pool:
-		for i := range list {
-			list[i].Body = []byte(`{"type":0}`)
-		}
-	case ledger.Workflow:
-		n, err := FileWorkflow(PlainDefault())
-		if err != nil {
-			return nil // strings and numbers always become JSON
-		}
-		list = []ledger.Noun{n}
-	default:
-		return nil
-	}
-	return list
-}
-
 // nouns returns a tenant's nouns of a kind, those of the configuration file first.
-func (c *Control) nouns(ctx context.Context, tenant int64, kind ledger.Kind) ([]ledger.Noun, error) {
-	own, err := c.Store.Nouns(ctx, tenant, kind)
-	return append(c.file(tenant, kind), own...), err
-}
-
 // noun returns one of them, fault.NotFound if there is none.
-func (c *Control) noun(ctx context.Context, tenant int64, kind ledger.Kind, id ledger.ID) (ledger.Noun, error) {
-	for _, n := range c.file(tenant, kind) {
-		if n.ID == id {
-			return n, nil
-		}
-	}
-	return c.Store.Noun(ctx, tenant, kind, id)
-}
-
 // mine returns a noun that may be changed here: fault.Denied if the configuration
 // file has it.
-func (c *Control) mine(ctx context.Context, tenant int64, kind ledger.Kind, id ledger.ID) (ledger.Noun, error) {
-	n, err := c.noun(ctx, tenant, kind, id)
-	if err == nil && n.Managed {
-		return n, fault.New(fault.Denied, "control", string(kind)+" "+n.Name, errManaged)
-	}
-	return n, err
-}
-
 // unused fails with fault.Exists if a noun of one of the kinds mentions the id.
 // Ids are unique, so the text is the reference.
-func (c *Control) unused(ctx context.Context, n ledger.Noun, kinds ...ledger.Kind) error {
-	for _, kind := range kinds {
-		list, err := c.Store.Nouns(ctx, n.Tenant, kind)
-		if err != nil {
-			return err
-		}
-		for _, m := range list {
-			if m.Parent == n.ID || bytes.Contains(m.Body, []byte(n.ID.String())) {
-				return fault.New(fault.Exists, "control", string(n.Kind)+" "+n.Name, fmt.Errorf("%s %s uses it", kind, m.Name))
-			}
-		}
-	}
-	return nil
-}
-
 // free fails with fault.Exists if the configuration file has a noun of the name.
-func (c *Control) free(n ledger.Noun) error {
-	for _, f := range c.file(n.Tenant, n.Kind) {
-		if f.Name == n.Name {
-			return fault.New(fault.Exists, "control", n.Name, fmt.Errorf("there is a %s of this name in the configuration file", n.Kind))
-		}
-	}
-	return nil
-}
-
 // short checks a name of 3 to 30 characters, as pools and workflows have.
-func short(op, name string) (string, error) {
-	name, err := named(op, name, 30)
-	if err == nil && utf8.RuneCountInString(name) < 3 {
-		err = fault.New(fault.Invalid, op, "", errors.New("the name is too short: it needs 3 to 30 characters"))
-	}
-	return name, err
-}
-
 // ScanPools lists the caller's pools.
 func (c *Control) ScanPools(ctx context.Context) ([]ScanPool, error) {
 	return get(ctx, c, act{action: "pool.list"}, func(ctx context.Context, who account.Caller) ([]ScanPool, error) {
@@ -334,19 +247,3 @@ func (c *Control) ScanInstance(ctx context.Context, id ledger.ID) (ScanInstance,
 }
 
 // instance finds the pool that an instance is of, and its place there.
-func (c *Control) instance(ctx context.Context, tenant int64, id ledger.ID) (ledger.Noun, int, error) {
-	list, err := c.nouns(ctx, tenant, ledger.Pool)
-	if err != nil {
-		return ledger.Noun{}, 0, err
-	}
-	for _, n := range list {
-		body, err := decode[PoolBody](n)
-		if err != nil {
-			return n, 0, err
-		}
-		if i := slices.IndexFunc(body.Instances, func(in Instance) bool { return in.ID == id }); i >= 0 {
-			return n, i, nil
-		}
-	}
-	return ledger.Noun{}, 0, fault.New(fault.NotFound, "control.ScanInstance", "instance", nil)
-}

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,12 +15,8 @@ import (
 
 // DefaultWorkflow is the name of the workflow that always is: the configuration
 // file's of that name, or the one that reports and changes nothing.
-const DefaultWorkflow = "default"
-
 // defaultSetting is the name of the setting that says which workflow is a
 // tenant's default; without it that is DefaultWorkflow.
-const defaultSetting = "default_workflow"
-
 const maxWorkflows = 200
 
 // A WorkflowBody is what is kept of a workflow: MetaDefender's fields.
@@ -58,41 +53,7 @@ type WorkflowChange struct {
 }
 
 // TenantDefault returns which workflow is a tenant's default.
-func TenantDefault(ctx context.Context, s interface {
-	NounNamed(ctx context.Context, tenant int64, kind ledger.Kind, name string) (ledger.Noun, error)
-}, tenant int64) (ledger.ID, error) {
-	n, err := s.NounNamed(ctx, tenant, ledger.Setting, defaultSetting)
-	if fault.Is(err, fault.NotFound) {
-		return FileID(ledger.Workflow, DefaultWorkflow), nil
-	}
-	if err != nil {
-		return ledger.ID{}, err
-	}
-	set, err := decode[defaultBody](n)
-	return set.Workflow, err
-}
-
-type defaultBody struct {
-	Workflow ledger.ID `json:"default"`
-}
-
 // defaultPool is the pool that the tenant's default workflow asks.
-func (c *Control) defaultPool(ctx context.Context, tenant int64) (ledger.ID, error) {
-	id, err := TenantDefault(ctx, c.Store, tenant)
-	if err != nil {
-		return id, err
-	}
-	n, err := c.noun(ctx, tenant, ledger.Workflow, id)
-	if fault.Is(err, fault.NotFound) { // no daemon runs, so nothing of the file is known
-		return ledger.ID{}, nil
-	}
-	if err != nil {
-		return ledger.ID{}, err
-	}
-	body, err := decode[WorkflowBody](n)
-	return body.Pool, err
-}
-
 // Workflows lists the caller's workflows, the built-in default first.
 func (c *Control) Workflows(ctx context.Context) ([]Flow, error) {
 	return get(ctx, c, act{action: "workflow.list"}, func(ctx context.Context, who account.Caller) ([]Flow, error) {
@@ -294,113 +255,6 @@ func (c *Control) RemoveWorkflow(ctx context.Context, id ledger.ID) error {
 }
 
 // SetDefaultWorkflow makes a workflow the one of storages that name none.
-func (c *Control) SetDefaultWorkflow(ctx context.Context, id ledger.ID) error {
-	return c.do(ctx, act{action: "workflow.set_default", target: id.String()}, func(ctx context.Context, who account.Caller) error {
-		if _, err := c.noun(ctx, who.Tenant, ledger.Workflow, id); err != nil {
-			return err
-		}
-		n, err := c.Store.NounNamed(ctx, who.Tenant, ledger.Setting, defaultSetting)
-		there := err == nil
-		if !there {
-			n = ledger.Noun{Tenant: who.Tenant, Kind: ledger.Setting, Name: defaultSetting}
-		}
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-		if err := encode(&n, defaultBody{id}); err != nil {
-			return err
-		}
-		if there {
-			_, err = c.setNoun(ctx, n)
-		} else {
-			_, err = c.addNoun(ctx, n)
-		}
-		return err
-	})
-}
-
 // AskTechnologies asks the engines of the workflow's pools what they can do, and
 // keeps the answer.
-func (c *Control) AskTechnologies(ctx context.Context, id ledger.ID) (Flow, error) {
-	return get(ctx, c, act{action: "workflow.ask", target: id.String()}, func(ctx context.Context, who account.Caller) (Flow, error) {
-		n, err := c.noun(ctx, who.Tenant, ledger.Workflow, id)
-		if err != nil {
-			return Flow{}, err
-		}
-		f, err := c.flow(ctx, who.Tenant, n)
-		if err != nil {
-			return f, err
-		}
-		if c.Engines == nil {
-			return f, noDaemon("enabledTechnologies")
-		}
-		actx, cancel := context.WithTimeout(ctx, testWithin)
-		defer cancel()
-		if f.Technologies, err = c.Engines.Offers(actx, PoolName(f.Pool)); err != nil {
-			return f, err
-		}
-		f.Asked = time.Now().UTC()
-		if n.Managed { // there is nowhere to keep it, and nothing to change
-			return f, nil
-		}
-		if err := encode(&n, f.WorkflowBody); err != nil {
-			return f, err
-		}
-		f.Noun, err = c.setNoun(ctx, n)
-		return f, err
-	})
-}
-
 // UseWorkflow says which workflow a storage goes by; zero = the tenant's default.
-func (c *Control) UseWorkflow(ctx context.Context, storage, id ledger.ID) error {
-	return c.do(ctx, act{action: "storage.set_workflow", target: storage.String(), detail: id.String()}, func(ctx context.Context, who account.Caller) error {
-		n, err := c.own(ctx, who.Tenant, ledger.Unit, storage)
-		if err != nil {
-			return err
-		}
-		if id != (ledger.ID{}) {
-			if _, err := c.noun(ctx, who.Tenant, ledger.Workflow, id); err != nil {
-				return err
-			}
-		}
-		body, err := decode[UnitBody](n)
-		if err != nil {
-			return err
-		}
-		body.Workflow = id
-		if err := encode(&n, body); err != nil {
-			return err
-		}
-		_, err = c.setNoun(ctx, n)
-		return err
-	})
-}
-
-// PlainDefault is the default workflow of tenants that have made no other one
-// theirs, the default tenant aside.
-func PlainDefault() workflow.Workflow {
-	w := workflow.Report()
-	w.Name = DefaultWorkflow
-	return w
-}
-
-// FileWorkflow is a workflow of the configuration file as a noun: what is shown
-// of it. What it does can be more, and is what the file says.
-func FileWorkflow(w workflow.Workflow) (ledger.Noun, error) {
-	n := ledger.Noun{ID: FileID(ledger.Workflow, w.Name), Tenant: account.DefaultTenant, Kind: ledger.Workflow, Name: w.Name, Managed: true, Rev: 1}
-	pools := w.Pools
-	if len(pools) == 0 {
-		pools = []string{"default"}
-	}
-	b := WorkflowBody{Pool: FileID(ledger.Pool, pools[0]), UserAgent: w.UserAgent, Filters: w.Filters, Definition: w.Definition}
-	if w.Failover != "" {
-		b.Failover = FileID(ledger.Pool, w.Failover)
-	}
-	if w.Rule != "" {
-		b.Rules = []string{w.Rule}
-	}
-	b.Remediations = remediationsOf(w)
-	body, err := json.Marshal(b)
-	n.Body = body
-	return n, err
-}

@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -276,4 +278,28 @@ func TestScanInstanceTest(t *testing.T) {
 	for _, url := range []string{core(server), "https://[::1]:8008", "http://localhost", "clamd://127.1.2.3:3310"} {
 		a.call("POST", "/api/scaninstance", map[string]any{"scanPoolId": id, "url": url}, http.StatusBadRequest)
 	}
+}
+
+// TestImportedPool: an archive brings no engines that its tenant may not have.
+func TestImportedPool(t *testing.T) {
+	w := start(t, setup{})
+	w.user("other", account.TenantAdministrator, 7)
+	o := w.as("other")
+	archive := func(url string) []byte {
+		var b bytes.Buffer
+		b.WriteString("landwaiter configuration 1\n")
+		z := gzip.NewWriter(&b)
+		fmt.Fprintf(z, `{"nouns":[{"id":%q,"kind":"pool","name":"Theirs","body":{"type":0,"instances":[{"id":%q,"url":%q,"type":0}]}}]}`, ledger.NewID(), ledger.NewID(), url)
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	upload(t, o, archive("clamd:///run/clamd.sock"), "", 403)
+	upload(t, o, archive("gopher://x"), "", 400)
+	if n := at(o.call("GET", "/api/scanpool", nil, 200), "totalCount"); n != 1.0 {
+		t.Errorf("%v pools", n)
+	}
+	upload(t, o, archive("builtin:"), "", 200)
+	w.until("the pool is ready", func() bool { return at(o.call("GET", "/api/scanpool", nil, 200), "entries.1.isReady") == true })
 }
