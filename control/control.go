@@ -416,28 +416,6 @@ func (c *Control) coverage(ctx context.Context) ([]Coverage, error) {
 	return list, nil
 }
 
-// Pools tells how the engines are.
-func (c *Control) Pools(ctx context.Context) ([]scan.PoolStatus, error) {
-	if err := Allowed(ctx, "engine.list"); err != nil {
-		return nil, err
-	}
-	if c.Engines == nil {
-		return nil, noDaemon("engine list")
-	}
-	return c.Engines.Status(), nil
-}
-
-// TestEngines shows the canaries to the engines of a pool, or of all.
-func (c *Control) TestEngines(ctx context.Context, pool string) iter.Seq2[Tested, error] {
-	if err := Allowed(ctx, "engine.test"); err != nil {
-		return func(yield func(Tested, error) bool) { yield(Tested{}, err) }
-	}
-	if c.Engines == nil {
-		return func(yield func(Tested, error) bool) { yield(Tested{}, noDaemon("engine test")) }
-	}
-	return c.Engines.Test(ctx, pool)
-}
-
 func noDaemon(what string) error {
 	return fault.New(fault.Unavailable, "control", what, errors.New("no daemon runs on this data folder"))
 }

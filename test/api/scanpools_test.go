@@ -166,6 +166,10 @@ func TestScanPools(t *testing.T) {
 		if at(got, "totalCount") != 1.0 || word(got, "entries.0.id") != file || at(got, "entries.0.scanInstances.0") != nil {
 			t.Errorf("the other tenant sees %v", got)
 		}
+		if _, text := o.do("GET", "/api/landwaiter/engines", nil); strings.Contains(string(text), "127.0.0.1") || strings.Contains(string(text), "builtin:") || strings.Contains(string(text), "Cluster") {
+			t.Errorf("the other tenant sees engines: %s", text)
+		}
+		o.call("POST", "/api/landwaiter/engines/test?pool=Cluster", nil, 404)
 		own := word(o.call("POST", "/api/scanpool", map[string]any{"name": "Cluster"}, 200), "scanPoolId")
 		o.call("POST", "/api/scaninstance", map[string]any{"scanPoolId": own, "url": "clamd:///run/clamd.sock"}, 403)
 
