@@ -83,7 +83,7 @@ func New(o Options) (*API, error) {
 
 // resources are the operations, a function for each file.
 var resources = []func(*API){
-	(*API).sessions, (*API).groups,
+	(*API).sessions, (*API).groups, (*API).scanPools, (*API).workflows, (*API).remediations,
 	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration, (*API).connector,
 	(*API).ours,
 	(*API).users, (*API).tenants, (*API).tours, (*API).sso,

@@ -67,13 +67,7 @@ func idField(s *string) *ledger.ID {
 	if s == nil {
 		return nil
 	}
-	var id ID
-	if *s != "" {
-		if _ = id.UnmarshalText([]byte(*s)); id.ID == (ledger.ID{}) { // it takes any text
-			id.ID = nobody
-		}
-	}
-	return &id.ID
+	return idIn(*s)
 }
 
 // nobody is an id that nothing has.

@@ -36,6 +36,7 @@ type Config struct {
 type Server struct {
 	Listen     string   `yaml:"listen" default:"127.0.0.1:8480" doc:"HOST:PORT to listen at, or off."`
 	LocalRoots []string `yaml:"local_roots" doc:"Local folders below which the API may add storages. Nothing here: it may add none, for whoever reaches the API must not read this machine's disk."`
+	LoopbackInstances bool   `yaml:"loopback_instances" default:"true" doc:"Whether engines that are added over the API may be at this machine's own addresses. MetaDefender Storage Security refuses those, since its parts run in containers."`
 }
 
 // Log says what is logged.
@@ -143,14 +144,15 @@ type Pool struct {
 
 // An Instance is an engine at an address.
 type Instance struct {
-	URL      string   `yaml:"url" need:"yes" doc:"builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port."`
-	Limit    int      `yaml:"limit" min:"0" max:"10000" doc:"Objects in flight to it. Default: the engine's own, 64."`
-	APIKey   Secret   `yaml:"api_key" doc:"Its API key."`
-	User     string   `yaml:"user" doc:"mdcore: the user to log in as, where there is no API key."`
-	Password Secret   `yaml:"password" doc:"mdcore: the password of that user."`
-	CAFile   string   `yaml:"ca_file" doc:"mdcores: file of PEM certificates that may have signed that of the instance. Default: those of the system."`
-	Hashes   []string `yaml:"hashes" doc:"builtin: only: files, or folders of files, of hashes of known malware: SHA-256, SHA-1 or MD5, one a line with a name, or ClamAV's .hdb and .hsb. They are read again when they change."`
-	Rule     string   `yaml:"rule" doc:"The engine's own rule or workflow; a workflow's rule goes before it."`
+	URL      string        `yaml:"url" need:"yes" doc:"builtin:, clamd:///path/to/socket, clamd://host:port, mdcore://host:port, mdcores://host:port."`
+	Limit    int           `yaml:"limit" min:"0" max:"10000" doc:"Objects in flight to it. Default: the engine's own, 64."`
+	Timeout  time.Duration `yaml:"timeout" min:"0" max:"24h" doc:"How long one object may take, not for builtin:. Default: the engine's own, 15m for mdcore, 5m for clamd."`
+	APIKey   Secret        `yaml:"api_key" doc:"Its API key."`
+	User     string        `yaml:"user" doc:"mdcore: the user to log in as, where there is no API key."`
+	Password Secret        `yaml:"password" doc:"mdcore: the password of that user."`
+	CAFile   string        `yaml:"ca_file" doc:"mdcores: file of PEM certificates that may have signed that of the instance. Default: those of the system."`
+	Hashes   []string      `yaml:"hashes" doc:"builtin: only: files, or folders of files, of hashes of known malware: SHA-256, SHA-1 or MD5, one a line with a name, or ClamAV's .hdb and .hsb. They are read again when they change."`
+	Rule     string        `yaml:"rule" doc:"The engine's own rule or workflow; a workflow's rule goes before it."`
 }
 
 // A Workflow is a section that package workflow decodes itself.

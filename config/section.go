@@ -99,11 +99,13 @@ func (d *decoder) section(n *node, v reflect.Value, path string) {
 // references are the names that a workflow's section mentions: what config
 // checks of it by itself. Everything else is checked by Decode.
 type references struct {
-	Name      string   `yaml:"name"`
-	Pools     []string `yaml:"pools"`
-	Sanitized remedy   `yaml:"sanitized"`
-	Blocked   remedy   `yaml:"blocked"`
-	Allowed   remedy   `yaml:"allowed"`
+	Name             string   `yaml:"name"`
+	Pools            []string `yaml:"pools"`
+	Failover         string   `yaml:"failover"`
+	Sanitized        remedy   `yaml:"sanitized"`
+	BlockedSanitized remedy   `yaml:"blocked_sanitized"`
+	Blocked          remedy   `yaml:"blocked"`
+	Allowed          remedy   `yaml:"allowed"`
 }
 
 type remedy struct {

@@ -178,10 +178,13 @@ func (v *validator) workflows() {
 				v.add(workflowPath(i)+".pools["+strconv.Itoa(j)+"]", suggest(p, pools), "there is no pool %s", quote(p))
 			}
 		}
+		if refs.Failover != "" && !contains(pools, refs.Failover) {
+			v.add(workflowPath(i)+".failover", suggest(refs.Failover, pools), "there is no pool %s", quote(refs.Failover))
+		}
 		for _, r := range []struct {
 			name string
 			remedy
-		}{{"sanitized", refs.Sanitized}, {"blocked", refs.Blocked}, {"allowed", refs.Allowed}} {
+		}{{"sanitized", refs.Sanitized}, {"blocked_sanitized", refs.BlockedSanitized}, {"blocked", refs.Blocked}, {"allowed", refs.Allowed}} {
 			for j, d := range r.Destinations {
 				at := workflowPath(i) + "." + r.name + ".destinations[" + strconv.Itoa(j) + "]"
 				switch {

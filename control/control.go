@@ -58,6 +58,14 @@ type Engines interface {
 	Status() []scan.PoolStatus
 	// Test shows the pool's instances the canaries ("" = all pools).
 	Test(ctx context.Context, pool string) iter.Seq2[Tested, error]
+	// Pool tells how the pool is that workflows know by a name.
+	Pool(name string) (scan.PoolStatus, bool)
+	// CheckEngine says what is wrong with an engine's settings, without asking it.
+	CheckEngine(ctx context.Context, e EngineSpec) error
+	// Try connects to an engine: an error says what keeps it from being used.
+	Try(ctx context.Context, e EngineSpec, userAgent string) (Trial, error)
+	// Offers asks the engines of a pool what they can do, see scan.Describe.
+	Offers(ctx context.Context, name string) ([]string, error)
 }
 
 // A Control does what operators ask for. Every rule of theirs is here; the
@@ -109,6 +117,12 @@ type Control struct {
 	// Through makes connections to URLs that users name: identity providers.
 	// nil = directly.
 	Through http.RoundTripper
+
+	// Standing are the nouns of a kind that stand in the configuration file; nil where
+	// no daemon runs.
+	Standing func(kind ledger.Kind) []ledger.Noun
+	// NoLoopback: engines at this machine's own addresses are refused.
+	NoLoopback bool
 
 	providers providers
 	strangers quota
@@ -434,28 +448,6 @@ func (c *Control) coverage(ctx context.Context) ([]Coverage, error) {
 		list = append(list, cov)
 	}
 	return list, nil
-}
-
-// Pools tells how the engines are.
-func (c *Control) Pools(ctx context.Context) ([]scan.PoolStatus, error) {
-	if err := Allowed(ctx, "engine.list"); err != nil {
-		return nil, err
-	}
-	if c.Engines == nil {
-		return nil, noDaemon("engine list")
-	}
-	return c.Engines.Status(), nil
-}
-
-// TestEngines shows the canaries to the engines of a pool, or of all.
-func (c *Control) TestEngines(ctx context.Context, pool string) iter.Seq2[Tested, error] {
-	if err := Allowed(ctx, "engine.test"); err != nil {
-		return func(yield func(Tested, error) bool) { yield(Tested{}, err) }
-	}
-	if c.Engines == nil {
-		return func(yield func(Tested, error) bool) { yield(Tested{}, noDaemon("engine test")) }
-	}
-	return c.Engines.Test(ctx, pool)
 }
 
 func noDaemon(what string) error {

@@ -156,6 +156,11 @@ func (c *Control) Import(ctx context.Context, data []byte, password string) (Imp
 		if err != nil {
 			return r, err
 		}
+		for _, n := range list {
+			if err := c.checkImported(ctx, who, n); err != nil {
+				return r, err
+			}
+		}
 		c.changing.Lock()
 		defer c.changing.Unlock()
 		before, added, err := c.replace(ctx, list)

@@ -13,10 +13,6 @@ import (
 
 // openAPI makes what operators reach over HTTP.
 func (d *Daemon) openAPI(ctx context.Context, c *config.Config) error {
-	var err error
-	if d.seal, err = openSeal(c); err != nil {
-		return err
-	}
 	k := &keeper{dir: c.Data, given: c.EncryptionKey.IsSet(), shared: c.Store.DSN.IsSet(), box: d.seal, db: d.db}
 	if err := k.finish(ctx); err != nil {
 		return err

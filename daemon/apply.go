@@ -24,10 +24,29 @@ func (d *Daemon) apply(ctx context.Context, c *config.Config) error {
 
 // applyLocked is apply for who holds d.changing.
 func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
-	n, err := d.readNouns(ctx)
+	n, err := d.readNouns(ctx, c)
 	if err != nil {
 		return err
 	}
+	engines, err := d.pools.open(ctx, append(filePools(c), n.pools...))
+	if err != nil {
+		return err
+	}
+	used := false
+	err = d.serve(ctx, c, n, func() {
+		used = true
+		d.pools.use(engines)
+		d.pipe.SetPools(d.pools.scanners())
+	})
+	if !used {
+		err = errors.Join(err, engines.close())
+	}
+	return err
+}
+
+// serve is applyLocked for the units. It calls commit when nothing can keep them
+// from being served any more, and before they are.
+func (d *Daemon) serve(ctx context.Context, c *config.Config, n *nouns, commit func()) error {
 	list, err := d.prepare(ctx, c, n)
 	if err != nil {
 		return err
@@ -43,6 +62,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 	if err := d.disableOthers(ctx, served); err != nil {
 		return errors.Join(err, closeAll(list))
 	}
+	commit()
 	d.current = c
 	d.mu.Lock()
 	old, waits := d.units, d.waiting
@@ -54,7 +74,7 @@ func (d *Daemon) applyLocked(ctx context.Context, c *config.Config) error {
 			waiting[w.unit.Name] = err
 		}
 	}
-	d.units, d.index, d.waiting, d.flows = served, newIndex(served), waiting, flowsOf(c, n)
+	d.units, d.index, d.waiting, d.flows, d.filed = served, newIndex(served), waiting, flowsOf(c, n), n.file
 	d.mu.Unlock()
 	var errs []error
 	for _, w := range list {

@@ -208,7 +208,7 @@ func (d *Daemon) openLate(ctx context.Context, name string) (*connectors.Storage
 			u = Inherit(u, a.URL, reveal(a.Options))
 		}
 	}
-	n, err := d.readNouns(ctx)
+	n, err := d.readNouns(ctx, d.o.Config)
 	if err != nil {
 		return nil, err
 	}

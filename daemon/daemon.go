@@ -77,6 +77,7 @@ type Daemon struct {
 	mu       sync.Mutex
 	units    map[string]pipeline.Unit // as served, by name
 	flows    map[string]workflow.Workflow
+	filed    fileNouns
 	index    *index              // of units, for the router
 	waiting  map[string]error    // of those, what could not be opened as it is set now, and why
 	heard    map[int64]time.Time // when the last event of a unit was noted
@@ -111,7 +112,11 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.metrics = newMetrics(d.backlog)
 	d.disk = disk{dir: c.Data, free: c.Bounds.DiskFree}
-	if d.pools, err = openPools(ctx, c, d.box, o.Log); err != nil {
+	if d.seal, err = openSeal(c); err != nil {
+		return nil, err
+	}
+	d.pools = newPools(c, d.box, o.Log)
+	if err := d.openEngines(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := d.apart(c.Units); err != nil {
@@ -128,7 +133,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Executor: &remediation.Executor{Storage: d.storage, Vault: d.vault, Sanitizer: d.pools, Timeout: c.Bounds.StepTimeout},
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept, Heard: d.hears,
 	})
-	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
+	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault, Standing: d.fileNouns, NoLoopback: !c.Server.LoopbackInstances}
 	if err := d.openAPI(ctx, c); err != nil {
 		return nil, err
 	}
@@ -144,6 +149,21 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.control.Feeds = d.feeds.list
 	d.control.Flow, d.control.Look, d.control.Unlock = d.flow, d.pipe.Look, d.unlock
 	return d, nil
+}
+
+// openEngines opens the pools, before what works with them: how many samples
+// they take at once bounds the pipeline.
+func (d *Daemon) openEngines(ctx context.Context, c *config.Config) error {
+	n, err := d.readNouns(ctx, c)
+	if err != nil {
+		return err
+	}
+	o, err := d.pools.open(ctx, append(filePools(c), n.pools...))
+	if err != nil {
+		return err
+	}
+	d.pools.use(o)
+	return nil
 }
 
 // Control is what operators can do with the daemon.

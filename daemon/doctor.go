@@ -218,7 +218,7 @@ func (d *doctor) engines(ctx context.Context) {
 		return
 	}
 	defer func() { d.closed("engines", ps.close()) }()
-	for _, p := range ps.list {
+	for _, p := range ps.all() {
 		cctx, cancel := context.WithTimeout(ctx, startWithin)
 		p.Check(cctx)
 		cancel()

@@ -22,13 +22,13 @@ type check struct {
 const checkWithin = 5 * time.Second
 
 // live answers /livez: the process runs and its ledger can be read.
-func live(checks []check) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { report(w, r, checks[:1]) }
+func live(checks func() []check) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { report(w, r, checks()[:1]) }
 }
 
 // ready answers /readyz, with ?verbose a line for each check.
-func ready(checks []check) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { report(w, r, checks) }
+func ready(checks func() []check) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { report(w, r, checks()) }
 }
 
 func report(w http.ResponseWriter, r *http.Request, checks []check) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/control"
@@ -18,27 +19,40 @@ import (
 type nouns struct {
 	units     []connectors.Unit
 	realTime  map[string][]control.RealTime // by the unit's name
-	workflows map[string]workflow.Workflow  // by control.WorkflowName
+	pools     []poolSpec
+	workflows map[string]workflow.Workflow // by control.WorkflowName, those of the file by their names too
+	defaults  map[int64]ledger.ID          // each tenant's workflow, as far as somebody asked
+	file      fileNouns
 }
 
 // readNouns reads them. What cannot be served, because a sealed secret does not
 // open or the place makes no sense, is left out and logged: it must not keep the
 // rest from being served.
-func (d *Daemon) readNouns(ctx context.Context) (*nouns, error) {
-	n := &nouns{realTime: map[string][]control.RealTime{}, workflows: map[string]workflow.Workflow{}}
+func (d *Daemon) readNouns(ctx context.Context, c *config.Config) (*nouns, error) {
+	flows, err := workflows(c)
+	if err != nil {
+		return nil, err
+	}
+	n := &nouns{realTime: map[string][]control.RealTime{}, workflows: flows, defaults: map[int64]ledger.ID{}}
+	if n.file, err = nounsOf(c, flows); err != nil {
+		return nil, err
+	}
+	for _, w := range n.file[ledger.Workflow] {
+		flows[control.WorkflowName(w.ID)] = flows[w.Name]
+	}
 	units, err := d.db.Nouns(ctx, 0, ledger.Unit)
 	if err != nil {
 		return nil, err
 	}
 	accounts, err := d.readAccounts(ctx)
-	if err != nil {
+	if err = errors.Join(err, d.readPools(ctx, n), d.readWorkflows(ctx, n, units)); err != nil {
 		return nil, err
 	}
 	for _, noun := range units {
 		if noun.Managed || noun.Disabled {
 			continue
 		}
-		u, body, err := d.unitOf(noun, accounts)
+		u, body, err := d.unitOf(ctx, n, noun, accounts)
 		if err != nil {
 			d.log.Error("a storage cannot be served", "unit", noun.Name, "err", err)
 			continue
@@ -66,15 +80,15 @@ func (d *Daemon) readAccounts(ctx context.Context) (map[ledger.ID]control.Accoun
 }
 
 // unitOf turns a storage into connectors' words.
-func (d *Daemon) unitOf(noun ledger.Noun, accounts map[ledger.ID]control.AccountBody) (connectors.Unit, control.UnitBody, error) {
+func (d *Daemon) unitOf(ctx context.Context, n *nouns, noun ledger.Noun, accounts map[ledger.ID]control.AccountBody) (connectors.Unit, control.UnitBody, error) {
 	body, err := control.Unseal(d.seal, noun)
 	if err != nil {
 		return connectors.Unit{}, body, err
 	}
 	u := connectors.Unit{Client: noun.ID, Tenant: noun.Tenant, Name: control.UnitName(noun.Tenant, noun.Name), URL: body.URL, Options: body.Options,
 		SweepEvery: body.Sweep, ReadOnly: body.ReadOnly, Exclude: []string{abs(d.o.Config.Data), d.quarantineDir()}}
-	if body.Workflow != (ledger.ID{}) {
-		u.Workflow = control.WorkflowName(body.Workflow)
+	if u.Workflow, err = n.flow(ctx, d, noun.Tenant, body.Workflow); err != nil {
+		return u, body, err
 	}
 	if u.SweepEvery == 0 {
 		u.SweepEvery = sweepPolled

@@ -70,11 +70,6 @@ type wanted struct {
 // storage answers never is: it may answer otherwise later, and the other units
 // have no part in it.
 func (d *Daemon) prepare(ctx context.Context, c *config.Config, n *nouns) (list []*wanted, err error) {
-	flows, err := workflows(c)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(flows, n.workflows)
 	units, err := d.unitsOf(c, n)
 	if err != nil {
 		return nil, err
@@ -94,7 +89,7 @@ func (d *Daemon) prepare(ctx context.Context, c *config.Config, n *nouns) (list 
 		if err := all.Check(u); err != nil {
 			return list, fmt.Errorf("unit %s: %w", u.Name, err)
 		}
-		flow, ok := flows[orDefault(u.Workflow)]
+		flow, ok := n.workflows[orDefault(u.Workflow)]
 		if !ok {
 			return list, fault.New(fault.Invalid, "daemon.Units", u.Name, fmt.Errorf("there is no workflow %q", u.Workflow))
 		}

@@ -8,19 +8,15 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/pipeline"
 	"github.com/landwaiter/landwaiter/scan"
-	"github.com/landwaiter/landwaiter/scan/all"
 	"github.com/landwaiter/landwaiter/scan/box"
-	"github.com/landwaiter/landwaiter/scan/builtin"
-	"github.com/landwaiter/landwaiter/scan/mdcore"
 )
 
 // DefaultPool is the pool that a workflow asks if it names none.
@@ -32,98 +28,72 @@ const startWithin = 30 * time.Second
 // defaultInFlight is what an instance takes at once where nothing else is said.
 const defaultInFlight = 64
 
-// pools are the open pools with what they are made of.
+// pools are the open pools. What is wanted changes while they are in use: see
+// open and use.
 type pools struct {
-	scan.Pools
-	list      []*scan.Pool
-	instances int           // samples that all of them take at once
-	patience  time.Duration // of wait
+	log      *slog.Logger
+	box      *box.Pool
+	limits   scan.Limits
+	patience time.Duration // of wait
+	drain    time.Duration // of what a pool that leaves has in work
+
+	moved chan struct{} // use was called: for run
+
+	mu      sync.RWMutex
+	list    []*pool
+	begin   []*pool // not run yet
+	leaving []*pool // not wanted any more, not closed yet
 }
 
-// openPools opens the pools of a configuration; the builtin engine is the pool
-// default where none has that name.
-func openPools(ctx context.Context, c *config.Config, b *box.Pool, log *slog.Logger) (_ *pools, err error) {
-	ps := &pools{patience: startWithin}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ps.close())
-		}
-	}()
-	wanted := c.Pools
-	if !hasPool(wanted, DefaultPool) {
-		wanted = append([]config.Pool{config.NewPool(DefaultPool, config.Instance{URL: "builtin:"})}, wanted...)
-	}
-	limits := scan.Limits{Depth: c.Bounds.Archive.Depth, Entries: c.Bounds.Archive.Entries,
-		Expanded: int64(c.Bounds.Archive.Expanded), Ratio: int64(c.Bounds.Archive.Ratio)}
-	open := map[string]*scan.Pool{}
-	// A pool's failover must be there before it: those without one come first.
-	for len(open) < len(wanted) {
-		before := len(open)
-		for _, p := range wanted {
-			if open[p.Name] != nil || p.Failover != "" && open[p.Failover] == nil {
-				continue
-			}
-			o := scan.PoolOptions{Name: p.Name, Failover: open[p.Failover], Walker: b, MaxDefinitionsAge: p.MaxDefinitionsAge,
-				AgeAsked: p.AgeAsked, Log: log}
-			for _, in := range p.Instances {
-				inst, err := all.Instance(ctx, in.URL, in.URL, in.Limit, all.Options{
-					Builtin: builtin.Options{Limits: limits, Box: b, Log: log, HashLists: in.Hashes},
-					MDCore: mdcore.Options{APIKey: in.APIKey.Reveal(), Rule: in.Rule, User: in.User,
-						Password: in.Password.Reveal(), CAFile: in.CAFile}})
-				if err != nil {
-					return nil, fmt.Errorf("pool %s: %w", p.Name, err)
-				}
-				o.Instances = append(o.Instances, inst)
-				if !strings.HasPrefix(in.URL, "builtin:") { // which works on our own cores
-					ps.instances += max(in.Limit, defaultInFlight)
-				}
-			}
-			pool := scan.NewPool(o)
-			open[p.Name] = pool
-			ps.Put(pool)
-			ps.list = append(ps.list, pool)
-		}
-		if len(open) == before {
-			return nil, fault.New(fault.Invalid, "daemon.Pools", "", errors.New("pools fail over to each other in a circle"))
-		}
-	}
-	return ps, nil
+func newPools(c *config.Config, b *box.Pool, log *slog.Logger) *pools {
+	return &pools{log: log, box: b, patience: startWithin, drain: c.Bounds.ScanTimeout, moved: make(chan struct{}, 1),
+		limits: scan.Limits{Depth: c.Bounds.Archive.Depth, Entries: c.Bounds.Archive.Entries,
+			Expanded: int64(c.Bounds.Archive.Expanded), Ratio: int64(c.Bounds.Archive.Ratio)}}
 }
 
-func hasPool(list []config.Pool, name string) bool {
-	for _, p := range list {
-		if p.Name == name {
-			return true
-		}
-	}
-	return false
+// all are the pools that are in use now.
+func (ps *pools) all() []*pool {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return ps.list
 }
 
 // scanners are the pools as the pipeline sees them.
 func (ps *pools) scanners() map[string]pipeline.Scanner {
 	m := map[string]pipeline.Scanner{}
-	for _, p := range ps.list {
-		m[p.Name()] = p
+	for _, p := range ps.all() {
+		for _, key := range p.spec.keys {
+			m[key] = p.Pool
+		}
 	}
 	return m
 }
 
 // inFlight is how many samples the instances outside this process take at once.
-func (ps *pools) inFlight() int { return ps.instances }
-
-// run keeps the pools probed and proven until ctx ends.
-func (ps *pools) run(ctx context.Context) error {
-	var g errgroup.Group
-	for _, p := range ps.list {
-		g.Go(func() error { return p.Run(ctx) })
+func (ps *pools) inFlight() (n int) {
+	for _, p := range ps.all() {
+		for _, in := range p.spec.Instances {
+			if !strings.HasPrefix(in.URL, "builtin:") { // which works on our own cores
+				n += max(in.Limit, defaultInFlight)
+			}
+		}
 	}
-	return g.Wait()
+	return n
+}
+
+// Status returns what every pool knows.
+func (ps *pools) Status() []scan.PoolStatus {
+	list := []scan.PoolStatus{}
+	for _, p := range ps.all() {
+		list = append(list, p.Status())
+	}
+	return list
 }
 
 // check fails while no pool at all can call anything clean: then everything
 // waits, or is not_scanned.
 func (ps *pools) check(ctx context.Context) error {
-	for _, p := range ps.list {
+	for _, p := range ps.all() {
 		if p.Status().Clears {
 			return nil
 		}
@@ -134,7 +104,7 @@ func (ps *pools) check(ctx context.Context) error {
 // checkAll says which pools cannot take work, or call nothing clean, and why.
 func (ps *pools) checkAll(context.Context) error {
 	var down, stale []string
-	for _, p := range ps.list {
+	for _, p := range ps.all() {
 		switch st := p.Status(); {
 		case !st.Ready:
 			down = append(down, p.Name()+reasons(st))
@@ -169,7 +139,7 @@ func reasons(st scan.PoolStatus) (words string) {
 // without.
 func (ps *pools) failovers() []check {
 	var l []check
-	for _, p := range ps.list {
+	for _, p := range ps.all() {
 		if p.Status().Failover == "" {
 			continue
 		}
@@ -188,7 +158,7 @@ func (ps *pools) failovers() []check {
 
 // Engines says which engines are waited for, and why; nil if none is.
 func (d *Daemon) Engines() error {
-	for _, p := range d.pools.list {
+	for _, p := range d.pools.all() {
 		if !p.Ready() {
 			return d.pools.checkAll(context.Background())
 		}
@@ -201,7 +171,7 @@ func (d *Daemon) Engines() error {
 func (ps *pools) wait(ctx context.Context) error {
 	wctx, cancel := context.WithTimeout(ctx, ps.patience)
 	defer cancel()
-	for _, p := range ps.list {
+	for _, p := range ps.all() {
 		if err := p.Wait(wctx); err != nil {
 			why := ps.checkAll(ctx)
 			switch {
@@ -218,7 +188,7 @@ func (ps *pools) wait(ctx context.Context) error {
 
 // OpenSanitized asks the instance that gave the report for its disarmed copy.
 func (ps *pools) OpenSanitized(ctx context.Context, rep scan.Report) (io.ReadCloser, error) {
-	for _, p := range ps.list {
+	for _, p := range ps.all() {
 		if s := p.Sanitizer(rep); s != nil {
 			return s.OpenSanitized(ctx, rep)
 		}
@@ -230,7 +200,7 @@ func (ps *pools) OpenSanitized(ctx context.Context, rep scan.Report) (io.ReadClo
 func (ps *pools) Test(ctx context.Context, pool string) iter.Seq2[control.Tested, error] {
 	return func(yield func(control.Tested, error) bool) {
 		found := false
-		for _, p := range ps.list {
+		for _, p := range ps.all() {
 			if pool != "" && p.Name() != pool {
 				continue
 			}
@@ -255,12 +225,4 @@ func (ps *pools) Test(ctx context.Context, pool string) iter.Seq2[control.Tested
 			yield(control.Tested{}, fault.New(fault.NotFound, "daemon.Pools", pool, errors.New("there is no such pool")))
 		}
 	}
-}
-
-func (ps *pools) close() error {
-	var errs []error
-	for _, p := range ps.list {
-		errs = append(errs, p.Close())
-	}
-	return errors.Join(errs...)
 }

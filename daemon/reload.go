@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,7 +10,7 @@ import (
 )
 
 // Reload reads the configuration again and serves what it says: all or
-// nothing. Pools, store and listener need a restart; that is said in the log.
+// nothing. Store and listener need a restart; that is said in the log.
 func (d *Daemon) Reload(ctx context.Context) error {
 	c, err := d.o.Load()
 	if err != nil {
@@ -41,7 +40,7 @@ func restartOnly(old, c *config.Config) []string {
 		same bool
 	}{
 		{"data", old.Data == c.Data}, {"server", reflect.DeepEqual(old.Server, c.Server)}, {"log", old.Log == c.Log}, {"sandbox", old.Sandbox == c.Sandbox},
-		{"store", old.Store.DSN.Equal(c.Store.DSN)}, {"bounds", old.Bounds == c.Bounds}, {"pools", slices.Equal(plain(old.Pools), plain(c.Pools))},
+		{"store", old.Store.DSN.Equal(c.Store.DSN)}, {"bounds", old.Bounds == c.Bounds},
 		{"sources", equalIn(old.Sources, c.Sources, func(s config.Source) any { return []any{s.Name, s.URL, s.Units, reveal(s.Options)} })},
 		{"hooks", equalIn(old.Hooks, c.Hooks, func(h config.Hook) any { return []any{h.Name, h.Kind, h.Units, reveal(h.Options)} })},
 		{"accounts.discover", equalIn(old.Accounts, c.Accounts, func(a config.Account) any { return []any{a.Name, a.URL, a.Discover, reveal(a.Options)} })},
@@ -56,16 +55,4 @@ func restartOnly(old, c *config.Config) []string {
 // equalIn compares what counts in two lists, secrets as text.
 func equalIn[T any](a, b []T, counts func(T) any) bool {
 	return slices.EqualFunc(a, b, func(x, y T) bool { return reflect.DeepEqual(counts(x), counts(y)) })
-}
-
-// plain is pools with their secrets as text, to be compared.
-func plain(pools []config.Pool) []string {
-	var l []string
-	for _, p := range pools {
-		l = append(l, fmt.Sprintf("%s %s %s %v", p.Name, p.Failover, p.MaxDefinitionsAge, p.AgeAsked))
-		for _, in := range p.Instances {
-			l = append(l, fmt.Sprintf("%s %d %s %s %s %s %s", in.URL, in.Limit, in.Rule, in.APIKey.Reveal(), in.User, in.Password.Reveal(), in.CAFile))
-		}
-	}
-	return l
 }

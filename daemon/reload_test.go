@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -130,7 +131,60 @@ func TestReloadRestart(t *testing.T) {
 	w.configure("server: {listen: '127.0.0.1:1'}\nbounds: {workers: 3}\nlog: {level: debug}\nsandbox: 'off'\nstore: {dsn: 'postgres://x'}\n" +
 		"pools:\n  - {name: other, instances: [{url: 'builtin:'}]}\n")
 	for range 2 { // it is said each time
-		r.hup("need a restart", "server", "bounds", "log", "sandbox", "store", "pools", "reloaded")
+		r.hup("need a restart", "server", "bounds", "log", "sandbox", "store", "reloaded")
+	}
+}
+
+// TestReloadPools changes the file's pools: what is the same stays open, the
+// others and those that fail over to them are opened anew, and one that cannot be
+// opened keeps everything as it was.
+func TestReloadPools(t *testing.T) {
+	w := newWorld(t)
+	a, list := w.folder("a"), filepath.Join(w.folder("lists"), "bad.txt")
+	put(t, list, fmt.Appendf(nil, "%x listed\n", sha256.Sum256([]byte("listed"))))
+	with := func(pools string) {
+		w.configure("server: {listen: 'off'}\npools:\n" + pools + "units:\n" + unit("a", a, ""))
+	}
+	with("  - {name: default, instances: [{url: 'builtin:'}], failover: spare}\n  - {name: spare, instances: [{url: 'builtin:'}]}\n  - {name: calm, instances: [{url: 'builtin:'}]}\n")
+	r := w.start()
+	put(t, filepath.Join(a, "1"), []byte("one"))
+	r.verdict("a", "1", "clean")
+	before := map[string]*pool{}
+	for _, p := range r.pools.all() {
+		before[p.Name()] = p
+	}
+
+	with("  - {name: calm, instances: [{url: 'builtin:'}]}\n  - {name: spare, instances: [{url: 'builtin:', hashes: ['" + list + "']}]}\n" +
+		"  - {name: default, instances: [{url: 'builtin:'}], failover: spare}\n")
+	r.hup("reloaded")
+	for _, p := range r.pools.all() {
+		if same := p == before[p.Name()]; same != (p.Name() == "calm") {
+			t.Errorf("pool %s is the one before: %v", p.Name(), same)
+		}
+	}
+	put(t, filepath.Join(a, "2"), []byte("two"))
+	r.verdict("a", "2", "clean")
+
+	with("  - {name: default, instances: [{url: 'builtin:', hashes: ['" + list + "']}]}\n")
+	r.hup("reloaded")
+	put(t, filepath.Join(a, "3"), []byte("listed"))
+	r.verdict("a", "3", "infected")
+	w.eventually("the old pools are closed", func() error {
+		r.pools.mu.Lock()
+		defer r.pools.mu.Unlock()
+		if len(r.pools.list) != 1 || len(r.pools.leaving) != 0 {
+			return fmt.Errorf("%d in use, %d leaving", len(r.pools.list), len(r.pools.leaving))
+		}
+		return nil
+	})
+
+	now := r.pools.all()
+	with("  - {name: default, instances: [{url: 'builtin:', hashes: ['/nowhere/at/all']}]}\n")
+	r.hup("reload refused", "/nowhere/at/all")
+	put(t, filepath.Join(a, "4"), []byte("four"))
+	r.verdict("a", "4", "clean")
+	if p := r.pools.all(); len(p) != 1 || p[0] != now[0] {
+		t.Error("a refused reload changed the pools")
 	}
 }
 

@@ -226,10 +226,9 @@ func (d *Daemon) listen() (net.Listener, error) {
 // to hide.
 func (d *Daemon) mux() http.Handler {
 	mux := http.NewServeMux()
-	checks := d.checks()
 	mux.Handle("/hooks/", d.feeds.handler())
-	mux.HandleFunc("GET /livez", live(checks))
-	mux.HandleFunc("GET /readyz", ready(checks))
+	mux.HandleFunc("GET /livez", live(d.checks))
+	mux.HandleFunc("GET /readyz", ready(d.checks))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
 	return besideAPI(d.api, mux)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -114,6 +115,21 @@ func (d *Daemon) unitsOf(c *config.Config, n *nouns) ([]connectors.Unit, error) 
 func pushed(c *config.Config, unit string) bool {
 	return slices.ContainsFunc(c.Sources, func(s config.Source) bool { return slices.Contains(s.Units, unit) }) ||
 		slices.ContainsFunc(c.Hooks, func(h config.Hook) bool { return slices.Contains(h.Units, unit) })
+}
+
+// sortedFlows are the names of workflows, the default one first.
+func sortedFlows(flows map[string]workflow.Workflow) []string {
+	names := slices.Sorted(maps.Keys(flows))
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch control.DefaultWorkflow {
+		case a:
+			return -1
+		case b:
+			return 1
+		}
+		return 0
+	})
+	return names
 }
 
 func orDefault(name string) string {

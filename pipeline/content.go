@@ -14,7 +14,6 @@ import (
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
 	"github.com/landwaiter/landwaiter/scan"
-	"github.com/landwaiter/landwaiter/workflow"
 )
 
 // hashFirst is the size up to which a local file is hashed before an engine
@@ -196,7 +195,7 @@ func (p *Pipeline) inspect(ctx context.Context, u *unit, e *ledger.Entry, c *con
 // sample is c as engines are asked about it.
 func (p *Pipeline) sample(u *unit, e *ledger.Entry, c *content) scan.Sample {
 	return scan.Sample{Name: object.Base(e.Key), Size: c.size, Open: c.open, Rule: u.Workflow.Rule, UserAgent: u.Workflow.UserAgent, Lookup: u.Workflow.HashLookup,
-		Sanitize: wantsSanitized(&u.Workflow), Priority: e.Priority, Passwords: p.passwords.of(e.ID)}
+		Sanitize: u.Workflow.Disarms(), Priority: e.Priority, Passwords: p.passwords.of(e.ID)}
 }
 
 // lend puts the open local file into s and returns its hash. The worker keeps
@@ -244,11 +243,6 @@ func told(ctx context.Context, pool Scanner, name string, rep scan.Report, err e
 		return rep, &engineFault{&fault.Error{Op: "pipeline.Scan", Kind: fault.Unavailable, Reason: string(scan.Timeout), Err: err}}
 	}
 	return rep, &engineFault{err}
-}
-
-// wantsSanitized says whether the workflow may use an engine's disarmed copy.
-func wantsSanitized(w *workflow.Workflow) bool {
-	return w.Sanitized.Handling != "" && w.Sanitized.Handling != workflow.Keep
 }
 
 // hashFile returns the SHA-256 of the first size bytes of f; fault.Changed if

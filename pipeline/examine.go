@@ -460,7 +460,7 @@ func (p *Pipeline) plan(ctx context.Context, st *connectors.Storage, u *unit, e 
 		Report: rep, Verdict: e.Verdict, Quarantine: p.o.Quarantine, At: p.now(),
 		Places: map[string]remediation.Place{u.Name: {Caps: st.Caps(), Unfenced: u.Unfenced}}}
 	places := []string{p.o.Quarantine}
-	for _, r := range []workflow.Remedy{w.Sanitized, w.Blocked, w.Allowed} {
+	for _, r := range w.Remedies() {
 		for _, d := range r.Destinations {
 			places = append(places, d.Unit)
 		}
@@ -511,8 +511,7 @@ func (p *Pipeline) digest(ctx context.Context, st *connectors.Storage, u *unit, 
 
 // acts says whether the workflow can change anything at all.
 func acts(w *workflow.Workflow) bool {
-	keeps := func(r workflow.Remedy) bool { return r.Handling == "" || r.Handling == workflow.Keep }
-	return w.Tagging.Enabled || w.Quarantine.Enabled || !keeps(w.Blocked) || !keeps(w.Allowed) || !keeps(w.Sanitized)
+	return w.Tagging.Enabled || w.Quarantine.Enabled || !w.Blocked.Keeps() || !w.Allowed.Keeps() || w.Disarms()
 }
 
 func orElse(d, def time.Duration) time.Duration {

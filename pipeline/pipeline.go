@@ -208,7 +208,7 @@ func (p *Pipeline) Serve(units ...Unit) {
 
 // targets adds the units that a workflow writes to.
 func targets(to map[string]bool, w *workflow.Workflow) {
-	for _, r := range []workflow.Remedy{w.Sanitized, w.Blocked, w.Allowed} {
+	for _, r := range w.Remedies() {
 		for _, d := range r.Destinations {
 			to[d.Unit] = true
 		}
@@ -337,7 +337,8 @@ func (p *Pipeline) list() []*unit {
 	return l
 }
 
-// pool returns the pools that a workflow asks, by name; "default" if it names none.
+// pool returns the pools that a workflow asks, by name, each with its failover;
+// "default" if it names none.
 func (p *Pipeline) pool(w *workflow.Workflow) ([]Scanner, []string) {
 	names := w.Pools
 	if len(names) == 0 {
@@ -347,7 +348,7 @@ func (p *Pipeline) pool(w *workflow.Workflow) ([]Scanner, []string) {
 	defer p.mu.RUnlock()
 	l := make([]Scanner, len(names))
 	for i, n := range names {
-		l[i] = p.pools[n]
+		l[i] = backed(p.pools[n], p.pools[w.Failover])
 	}
 	return l, names
 }

@@ -124,12 +124,15 @@ func (b *builder) add(s Step) { b.plan = append(b.plan, s) }
 func (b *builder) handle() {
 	w, first := b.in.Workflow, len(b.plan)
 	remove, stays := false, false
-	if b.in.Report.Sanitized != nil && w.Sanitized.Handling == workflow.Move {
-		remove = !b.copies(Sanitized, w.Sanitized)
-	}
-	remedy := w.Allowed
+	remedy, disarmed := w.Allowed, w.Sanitized
 	if b.in.Decision == workflow.Blocked {
 		remedy = w.Blocked
+		if w.BlockedSanitized.Handling != "" {
+			disarmed = w.BlockedSanitized
+		}
+	}
+	if b.in.Report.Sanitized != nil && disarmed.Handling == workflow.Move {
+		remove = !b.copies(Sanitized, disarmed)
 	}
 	switch {
 	case b.in.Decision == workflow.Blocked && w.Quarantine.Enabled:

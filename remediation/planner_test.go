@@ -66,6 +66,9 @@ func TestNewPlan(t *testing.T) {
 			[]string{"tag a:in/x.doc planned", "sanitized b:out/in/x_clean.pdf planned", "remove a:in/x.doc planned"}},
 		{"sanitized moves the source away once", workflow.Workflow{Sanitized: move(out), Allowed: move(workflow.Destination{Unit: "c"})}, workflow.Allowed, sanitized,
 			[]string{"sanitized b:out/in/x_clean.pdf planned", "copy c:in/x.doc planned", "remove a:in/x.doc planned"}},
+		{"sanitized for what is blocked, its own way", workflow.Workflow{Sanitized: move(out), BlockedSanitized: move(workflow.Destination{Unit: "c"})}, workflow.Blocked, sanitized,
+			[]string{"sanitized c:in/x_clean.pdf planned", "remove a:in/x.doc planned"}},
+		{"sanitized for what is allowed alone", workflow.Workflow{Sanitized: move(out), BlockedSanitized: workflow.Remedy{Handling: workflow.Keep}}, workflow.Blocked, sanitized, nil},
 		{"nothing sanitized, nothing removed", workflow.Workflow{Sanitized: move(out)}, workflow.Allowed, nil, nil},
 		{"a hostile name for the sanitized copy", workflow.Workflow{Sanitized: move(out)}, workflow.Allowed, func(in *remediation.Input) {
 			in.Report.Sanitized = &scan.Sanitized{Name: "..\\../../etc\x00/.."}

@@ -45,6 +45,7 @@ type Pool struct {
 	waiters []chan struct{} // for room, oldest first
 	changed chan struct{}   // closed and made anew when readiness may have changed
 	timer   *time.Timer     // wakes when a throttled instance may be asked again
+	leaving bool            // Drain was called: nothing more is taken
 }
 
 // NewPool returns a pool none of whose instances is ready: Run or Check make
@@ -229,6 +230,9 @@ func (p *Pool) acquire(ctx context.Context, tried map[int]bool) (int, guard, err
 // best returns the instance to ask, or -1, and whether any could be with room.
 func (p *Pool) best(tried map[int]bool) (best int, usable bool) {
 	best = -1
+	if p.leaving {
+		return best, false
+	}
 	now := time.Now()
 	var load float64
 	for i, in := range p.o.Instances {
@@ -286,6 +290,9 @@ func (p *Pool) release(i int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	in.state.inFlight--
+	if p.leaving {
+		p.wake()
+	}
 	limit := int(in.state.limit)
 	if !in.state.learn(err, in.Limit, time.Now()) {
 		for p.wakeOne(); limit < int(in.state.limit); limit++ {
@@ -321,6 +328,10 @@ func (p *Pool) noneReady() error {
 	e := &fault.Error{Op: "scan.Pool", On: p.o.Name, Kind: fault.Unavailable, Reason: string(EngineUnavailable)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.leaving {
+		e.Err = errLeaving
+		return e
+	}
 	for _, in := range p.o.Instances {
 		if st := &in.state; st.health.Ready && st.proven && !st.open {
 			e.Kind, e.After = fault.Throttled, time.Until(st.until)
@@ -351,6 +362,14 @@ func (p *Pool) settling() time.Duration {
 	if p.o.Failover == nil {
 		return 0
 	}
+	return p.unsettled()
+}
+
+// unsettled is settling, whether or not there is a failover pool.
+func (p *Pool) unsettled() time.Duration {
+	if p.leaving {
+		return 0
+	}
 	for _, in := range p.o.Instances {
 		if !in.state.settled {
 			return time.Until(p.begun.Add(settleWithin))
@@ -362,9 +381,9 @@ func (p *Pool) settling() time.Duration {
 // spare returns the failover pool if it is ready and its time has come, or nil.
 func (p *Pool) spare() *Pool {
 	p.mu.Lock()
-	wait := p.settling()
+	wait, leaving := p.settling(), p.leaving
 	p.mu.Unlock()
-	if f := p.o.Failover; wait <= 0 && f != nil && f.Ready() {
+	if f := p.o.Failover; wait <= 0 && !leaving && f != nil && f.Ready() {
 		return f
 	}
 	return nil

@@ -31,6 +31,7 @@ func (w Workflow) Validate() error {
 		c.that(p != "", at("pools", i), "must not be empty")
 		c.that(!slices.Contains(w.Pools[:i], p), at("pools", i), "%q stands there twice", p)
 	}
+	c.that(w.Failover == "" || !slices.Contains(w.Pools, w.Failover), "failover", "%q is asked already", w.Failover)
 	w.Filters.check(&c)
 	for reason, d := range w.NotScanned {
 		field := "not_scanned." + string(reason)
@@ -43,6 +44,7 @@ func (w Workflow) Validate() error {
 	}
 	w.Tagging.check(&c)
 	w.Sanitized.check(&c, "sanitized", Keep, Move)
+	w.BlockedSanitized.check(&c, "blocked_sanitized", Keep, Move)
 	w.Blocked.check(&c, "blocked", Keep, Copy, Move, Delete)
 	w.Allowed.check(&c, "allowed", Keep, Copy, Move, Delete)
 	c.that(w.Quarantine.Expiry >= 0, "quarantine.expiry", "must not be negative")

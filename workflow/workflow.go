@@ -11,7 +11,8 @@ import (
 // a snapshot of it, named by the hash of its JSON, stays with each entry.
 type Workflow struct {
 	Name       string         `json:"name" yaml:"name"`
-	Pools      []string       `json:"pools,omitempty" yaml:"pools,omitempty"` // all are asked, the worst verdict counts; none = "default"
+	Pools      []string       `json:"pools,omitempty" yaml:"pools,omitempty"`       // all are asked, the worst verdict counts; none = "default"
+	Failover   string         `json:"failover,omitempty" yaml:"failover,omitempty"` // the pool that is asked where no instance of one of them can be
 	Rule       string         `json:"rule,omitempty" yaml:"rule,omitempty"`
 	HashLookup bool           `json:"hash_lookup,omitempty" yaml:"hash_lookup,omitempty"` // ask the engine for an earlier result by hash before the content is sent, where the hash is known
 	UserAgent  string         `json:"user_agent,omitempty" yaml:"user_agent,omitempty"`
@@ -21,11 +22,14 @@ type Workflow struct {
 	// or "allowed", which must name the reason: there is no wildcard for it.
 	NotScanned map[scan.Reason]Decision `json:"not_scanned,omitempty" yaml:"not_scanned,omitempty" enum:"held,blocked,allowed" keys:"too_large,encrypted,archive_depth,archive_files,archive_size,timeout,unsupported,engine_error,engine_unavailable,stale_definitions,access_denied,key_denied,cold_tier,locked,not_regular,filtered,superseded,gone,canceled,engine_crash,fenced_off"`
 
-	Tagging    Tagging    `json:"tagging,omitzero" yaml:"tagging,omitempty"`
-	Sanitized  Remedy     `json:"sanitized,omitzero" yaml:"sanitized,omitempty"`
-	Blocked    Remedy     `json:"blocked,omitzero" yaml:"blocked,omitempty"`
-	Allowed    Remedy     `json:"allowed,omitzero" yaml:"allowed,omitempty"`
-	Quarantine Quarantine `json:"quarantine,omitzero" yaml:"quarantine,omitempty"`
+	Tagging   Tagging `json:"tagging,omitzero" yaml:"tagging,omitempty"`
+	Sanitized Remedy  `json:"sanitized,omitzero" yaml:"sanitized,omitempty"`
+	// BlockedSanitized is Sanitized for what is blocked; without a handling
+	// Sanitized holds for both.
+	BlockedSanitized Remedy     `json:"blocked_sanitized,omitzero" yaml:"blocked_sanitized,omitempty"`
+	Blocked          Remedy     `json:"blocked,omitzero" yaml:"blocked,omitempty"`
+	Allowed          Remedy     `json:"allowed,omitzero" yaml:"allowed,omitempty"`
+	Quarantine       Quarantine `json:"quarantine,omitzero" yaml:"quarantine,omitempty"`
 
 	DeleteEmptyFolders bool `json:"delete_empty_folders,omitempty" yaml:"delete_empty_folders,omitempty"`
 	DryRun             bool `json:"dry_run,omitempty" yaml:"dry_run,omitempty"`
@@ -77,6 +81,17 @@ type Remedy struct {
 	Destinations []Destination `json:"destinations,omitempty" yaml:"destinations,omitempty"`                            // 1 to 5 for copy and move
 	OnConflict   string        `json:"on_conflict,omitempty" yaml:"on_conflict,omitempty" enum:"rename,overwrite,fail"` // rename (default), overwrite, fail
 }
+
+// Remedies are all that w has.
+func (w *Workflow) Remedies() []Remedy {
+	return []Remedy{w.Sanitized, w.BlockedSanitized, w.Blocked, w.Allowed}
+}
+
+// Disarms says whether w may use an engine's sanitised copy.
+func (w *Workflow) Disarms() bool { return !w.Sanitized.Keeps() || !w.BlockedSanitized.Keeps() }
+
+// Keeps says whether the remedy leaves the object alone.
+func (r Remedy) Keeps() bool { return r.Handling == "" || r.Handling == Keep }
 
 // A Destination is a folder of a unit.
 type Destination struct {

@@ -79,24 +79,9 @@ func (e *Engine) dated(r scan.Report, id identity) scan.Report {
 
 // engines asks for the engines and their definitions.
 func (e *Engine) engines(ctx context.Context) (identity, error) {
-	const op = "mdcore.engines"
-	unknown := identity{engines: -1}
-	r, err := e.get(ctx, op, "/stat/engines", nil)
+	list, err := e.listed(ctx)
 	if err != nil {
-		return unknown, err
-	}
-	if r.status != http.StatusOK {
-		return unknown, e.refused(op, r)
-	}
-	var list []struct {
-		ID      string `json:"eng_id"`
-		Version string `json:"eng_ver"`
-		Defined string `json:"def_time"`
-		Kind    string `json:"engine_type"`
-		Active  bool   `json:"active"`
-	}
-	if err := decode(r.body, &list); err != nil {
-		return unknown, e.malformed(op, err)
+		return identity{engines: -1}, err
 	}
 	var id identity
 	var parts []string
@@ -260,15 +245,8 @@ func (e *Engine) limits(ctx context.Context, h *scan.Health) {
 	if e.o.Rule == "" {
 		return
 	}
-	r, err := e.get(ctx, "mdcore.rules", "/file/rules", map[string]string{"user_agent": e.o.UserAgent})
-	if err != nil || r.status != http.StatusOK {
-		return
-	}
-	var rules []struct {
-		Name string `json:"name"`
-		Max  number `json:"max_file_size"` // bytes
-	}
-	if decode(r.body, &rules) != nil || len(rules) == 0 {
+	rules, err := e.rules(ctx, e.o.UserAgent)
+	if err != nil || len(rules) == 0 {
 		return
 	}
 	for _, rule := range rules {

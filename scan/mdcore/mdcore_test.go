@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -411,5 +412,28 @@ func until(t *testing.T, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("it did not come to that in 10 s")
 		}
+	}
+}
+
+// TestDescribe: what an instance tells of itself, and that credentials which it
+// does not take show.
+func TestDescribe(t *testing.T) {
+	now := time.Now().UTC()
+	s := standin.Start(t, standin.Options{APIKey: "k3y", Rules: []standin.Rule{{Name: "A"}, {Name: "B"}}, Engines: []standin.Engine{
+		{ID: "clamav_1_linux", Name: "ClamAV", Kind: "av", Defined: now, Active: true}, {ID: "ds_1_linux", Name: "Deep CDR", Defined: now, Active: true},
+		{ID: "x_1_linux", Name: "Unheard of", Kind: "new", Defined: now, Active: true}, {ID: "dlp_1_linux", Name: "DLP", Kind: "dlp", Defined: now}}})
+	e := open(t, s, func(o *mdcore.Options) { o.APIKey = "k3y" })
+	got, err := e.Describe(t.Context(), "")
+	want := scan.Description{Version: "5.14.0", Rules: []string{"A", "B"}, Engines: []string{"ClamAV", "Deep CDR", "Unheard of"}, Technologies: []string{scan.DeepCDR, scan.Multiscanning}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := open(t, s, func(o *mdcore.Options) { o.APIKey = "other" }).Describe(t.Context(), ""); !fault.Is(err, fault.Denied) {
+		t.Errorf("a wrong key: %v", err)
+	}
+	// Rights to look at the engines are not what scanning needs.
+	s.SetFault(standin.On("GET", "/stat/engines", standin.Status(http.StatusForbidden, "Access denied", "")))
+	if got, err := e.Describe(t.Context(), ""); err != nil || len(got.Rules) != 2 || got.Technologies != nil {
+		t.Errorf("few rights: %+v, %v", got, err)
 	}
 }

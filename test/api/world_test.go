@@ -89,7 +89,7 @@ func start(t *testing.T, s setup) *world {
 		w.data = t.TempDir()
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
-	if s.noServer {
+	if s.noServer || strings.Contains(s.config, "server:") {
 		text = ""
 	}
 	if s.postgres {
