@@ -41,7 +41,7 @@ type Store interface {
 	DropLetter(ctx context.Context, id ledger.ID) error
 	NounStore
 	UserStore
-	AddAudit(ctx context.Context, r ledger.AuditRow) error
+	AuditStore
 }
 
 // Engines are the pools as operators see them.

@@ -54,6 +54,16 @@ type AuditRow struct {
 	Hash     []byte
 }
 
+// An AuditMark is a place in the audit's chain.
+type AuditMark struct {
+	N    int64
+	Hash []byte
+}
+
+// AuditMarks are where the chain ends, and after which row it begins: what
+// retention removed.
+type AuditMarks struct{ Head, Cut AuditMark }
+
 // An AuditFilter selects rows of a tenant (0 = of all); zero fields do not restrict.
 type AuditFilter struct {
 	Tenant   int64

@@ -92,7 +92,11 @@ func (db *DB) checkSchema(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Internal, "store.Open", "", err)
 	}
-	switch want := int64(len(list)); {
+	want, err := goose.NumericComponent(list[len(list)-1].Name()) // they are in order
+	if err != nil {
+		return fault.New(fault.Internal, "store.Open", "", err)
+	}
+	switch {
 	case have > want:
 		return newerSchema(have, want)
 	case have < want:

@@ -66,6 +66,11 @@ var suite = []struct {
 	{"scans", testScans},
 	{"quarantine", testQuarantine},
 	{"letters", testLetters},
+	{"audit", testAudit},
+	{"audit cut", testAuditCut},
+	{"notices", testNotices},
+	{"outbox", testOutbox},
+	{"operators' nouns", testOperatorsNouns},
 }
 
 func TestSQLite(t *testing.T) {
