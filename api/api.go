@@ -70,6 +70,7 @@ func New(o Options) (*API, error) {
 // resources are the operations, a function for each file.
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
+	(*API).audit, (*API).notifications, (*API).smtp, (*API).loggers, (*API).retention,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.
@@ -161,7 +162,7 @@ func (a *API) identify(ctx huma.Context, next func(huma.Context)) {
 	}
 	rule := control.Rules()[action]
 	if err == nil || rule.Need > account.Public {
-		if refused := control.Allowed(inner, action); err == nil {
+		if refused := a.c.Admit(inner, action); err == nil {
 			err = refused
 		}
 	} else {

@@ -34,7 +34,8 @@ type Config struct {
 
 // Server says where the daemon listens.
 type Server struct {
-	Listen string `yaml:"listen" default:"127.0.0.1:8480" doc:"HOST:PORT to listen at, or off."`
+	Listen        string   `yaml:"listen" default:"127.0.0.1:8480" doc:"HOST:PORT to listen at, or off."`
+	AllowNetworks []string `yaml:"allow_networks" doc:"Networks (10.0.0.0/8) that operators may have the daemon reach over the API, beside what is public: for webhooks, mail and log servers, scan instances. A change needs a restart."`
 }
 
 // Log says what is logged.

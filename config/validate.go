@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"strconv"
@@ -63,6 +64,11 @@ func (v *validator) settings() {
 		n, bad := strconv.ParseUint(port, 10, 16)
 		if err != nil || bad != nil || n > 65535 || strings.ContainsAny(host, "/ ") {
 			v.add("server.listen", "write HOST:PORT, like 127.0.0.1:8480, or off", "%s is no address to listen at", quote(l))
+		}
+	}
+	for i, n := range v.c.Server.AllowNetworks {
+		if _, err := netip.ParsePrefix(n); err != nil {
+			v.add("server.allow_networks["+strconv.Itoa(i)+"]", "write it like 10.0.0.0/8 or fd00::/8", "%s is no network", quote(n))
 		}
 	}
 	if dsn := v.c.Store.DSN.Reveal(); dsn != "" && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {

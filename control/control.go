@@ -13,6 +13,7 @@ import (
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/internal/outbound"
 	"github.com/landwaiter/landwaiter/internal/seal"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
@@ -42,6 +43,8 @@ type Store interface {
 	NounStore
 	UserStore
 	AuditStore
+	OutboxStore
+	RetentionStore
 }
 
 // Engines are the pools as operators see them.
@@ -70,6 +73,8 @@ type Control struct {
 	// Seal keeps secrets in nouns, Tokens signs what logins give.
 	Seal   *seal.Box
 	Tokens *account.Tokens
+	// Guard says which addresses operators may have the daemon reach.
+	Guard outbound.Guard
 
 	changing sync.Mutex // held while a noun is changed and put into force
 }

@@ -39,6 +39,10 @@ func (d *Daemon) openAPI(c *config.Config) error {
 		return err
 	}
 	d.control.Seal, d.control.Tokens = d.seal, account.NewTokens(signing, nil)
+	if d.control.Guard, err = openGuard(c); err != nil {
+		return err
+	}
+	d.openNotices()
 	d.control.Apply = d.applyNouns
 	d.api, err = api.New(api.Options{Control: d.control, Version: d.o.Version, Log: d.log})
 	return err
@@ -51,5 +55,5 @@ func (d *Daemon) applyNouns(ctx context.Context) error {
 	if d.current == nil {
 		return fault.New(fault.Unavailable, "daemon.Apply", "", errors.New("still starting"))
 	}
-	return d.applyLocked(ctx, d.current)
+	return errors.Join(d.applyLocked(ctx, d.current), d.outbox.Refresh(ctx))
 }

@@ -64,6 +64,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.discover(gctx) })
 	g.Go(func() error { return d.reopen(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
+	g.Go(func() error { return d.outbox.Run(gctx) })
+	g.Go(func() error { return d.retain(gctx) })
 	g.Go(func() error { return watchdog(gctx, d.log, d.db.Ping) })
 	g.Go(func() error { return d.reloads(gctx, hup) })
 	if listener != nil {

@@ -522,7 +522,7 @@ func restartOnly(old, c *config.Config) []string {
 		name string
 		same bool
 	}{
-		{"data", old.Data == c.Data}, {"server", old.Server == c.Server}, {"log", old.Log == c.Log}, {"sandbox", old.Sandbox == c.Sandbox},
+		{"data", old.Data == c.Data}, {"server", old.Server.Listen == c.Server.Listen && slices.Equal(old.Server.AllowNetworks, c.Server.AllowNetworks)}, {"log", old.Log == c.Log}, {"sandbox", old.Sandbox == c.Sandbox},
 		{"store", old.Store.DSN.Equal(c.Store.DSN)}, {"bounds", old.Bounds == c.Bounds}, {"pools", slices.Equal(plain(old.Pools), plain(c.Pools))},
 		{"sources", equalIn(old.Sources, c.Sources, func(s config.Source) any { return []any{s.Name, s.URL, s.Units, reveal(s.Options)} })},
 		{"hooks", equalIn(old.Hooks, c.Hooks, func(h config.Hook) any { return []any{h.Name, h.Kind, h.Units, reveal(h.Options)} })},

@@ -38,6 +38,7 @@ type Notice struct {
 type FileNotice struct {
 	Record
 	Code     int    `json:"code"`     // MetaDefender's
+	Result   string `json:"result"`   // its name
 	Workflow string `json:"workflow"` // hash of its snapshot
 }
 
@@ -72,8 +73,8 @@ func (s Subscription) Wants(e *Entry, end End) bool {
 	return e.Decision == workflow.Blocked
 }
 
-// Lost is how many notices of a channel were not kept because the outbox was full.
-type Lost struct {
+// A Pile is some notices of a channel.
+type Pile struct {
 	Tenant  int64
 	Channel string
 	N       int64

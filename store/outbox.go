@@ -9,6 +9,7 @@ import (
 
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/scan"
 )
 
 // Bounds of the outbox. Notices beyond the first are not kept: they are counted
@@ -89,7 +90,7 @@ func (t *turn) news(o *saveOp) (list []ledger.Notice, err error) {
 		if body == nil {
 			e := *o.e // the worker's own says that it is finished only after the commit
 			e.State = ledger.Finished
-			if body, err = noticeBody(ledger.FileNotice{Record: e.Record(), Code: e.Code, Workflow: e.Workflow.String()}); err != nil {
+			if body, err = noticeBody(ledger.FileNotice{Record: e.Record(), Code: e.Code, Result: scan.CodeName(e.Code), Workflow: e.Workflow.String()}); err != nil {
 				return nil, err
 			}
 		}
@@ -124,9 +125,9 @@ func (db *DB) post(ctx context.Context, c conn, list []ledger.Notice) error {
 }
 
 func (db *DB) lose(ctx context.Context, c conn, list []ledger.Notice) error {
-	lost := map[ledger.Lost]int64{}
+	lost := map[ledger.Pile]int64{}
 	for _, n := range list {
-		lost[ledger.Lost{Tenant: n.Tenant, Channel: n.Channel}]++
+		lost[ledger.Pile{Tenant: n.Tenant, Channel: n.Channel}]++
 	}
 	var rows [][]any
 	for l, n := range lost {
@@ -198,4 +199,13 @@ func (db *DB) SettleNotices(ctx context.Context, list []ledger.Settled) error {
 		}
 		return db.gaveUp(ctx, c, list)
 	})
+}
+
+// DueChannels returns the channels that have notices due now, and how many.
+func (db *DB) DueChannels(ctx context.Context) (list []ledger.Pile, err error) {
+	err = db.query(ctx, "SELECT tenant, channel, count(*) FROM outbox WHERE state = 0 AND due <= ? GROUP BY tenant, channel", func(c cells) error {
+		list = append(list, ledger.Pile{Tenant: c.i(0), Channel: c.s(1), N: c.i(2)})
+		return nil
+	}, db.clock())
+	return list, err
 }

@@ -131,9 +131,9 @@ func (db *DB) auditLost(ctx context.Context) error {
 		return err
 	}
 	return db.do(ctx, func(ctx context.Context, c conn) error {
-		var list []ledger.Lost
+		var list []ledger.Pile
 		if err := c.query(ctx, "DELETE FROM outbox_lost RETURNING tenant, channel, n", func(c cells) error {
-			list = append(list, ledger.Lost{Tenant: c.i(0), Channel: c.s(1), N: c.i(2)})
+			list = append(list, ledger.Pile{Tenant: c.i(0), Channel: c.s(1), N: c.i(2)})
 			return nil
 		}); err != nil {
 			return err

@@ -60,6 +60,7 @@ type backend interface {
 	engineLister
 	deadLetters
 	feedLister
+	auditVerifier
 	Close() error
 }
 
@@ -85,6 +86,7 @@ type cli struct {
 	Source     sourceCmd     `cmd:"" help:"Show the sources and hooks that tell of changes."`
 	Engine     engineCmd     `cmd:"" help:"Show the engines, and make them prove themselves."`
 	Dlq        dlqCmd        `cmd:"" help:"List and replay entries that failed."`
+	Audit      auditCmd      `cmd:"" help:"Prove that the audit is as it was written."`
 	Doctor     doctorCmd     `cmd:"" help:"Check the set-up."`
 	Conform    conformCmd    `cmd:"" help:"Prove a storage: what it can do, and that it keeps its promises."`
 	Conf       configCmd     `cmd:"" name:"config" help:"Check and show the configuration."`

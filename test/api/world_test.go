@@ -50,6 +50,7 @@ type setup struct {
 	config   string // YAML; DATA stands for the data folder
 	postgres bool
 	data     string // an earlier world's
+	networks bool   // loopback may be reached for operators
 }
 
 // both runs a test on SQLite and on PostgreSQL.
@@ -71,6 +72,9 @@ func start(t *testing.T, s setup) *world {
 		w.data = t.TempDir()
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
+	if s.networks {
+		text = "server: {listen: 127.0.0.1:0, allow_networks: [127.0.0.0/8]}\n"
+	}
 	if s.postgres {
 		text += "store: {dsn: " + servers.Postgres(t) + "}\n"
 	}

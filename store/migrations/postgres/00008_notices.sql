@@ -24,3 +24,9 @@ CREATE INDEX audit_at ON audit (at);
 
 -- Retention keeps the entries of what is in quarantine.
 CREATE INDEX quarantine_entry ON quarantine (entry) WHERE state = 0;
+
+-- When a job that one node does for all was begun last.
+CREATE TABLE jobs (
+  name  BYTEA PRIMARY KEY,
+  begun BIGINT NOT NULL
+);
