@@ -37,6 +37,12 @@ func (d *Daemon) openNotices() {
 	d.outbox = notices.New(notices.Options{Store: d.db, Lines: d.lines, Seal: d.seal, Log: d.log})
 }
 
+// Mail sends a text to one address, over the tenant's mail server.
+// fault.Unsupported if it has none.
+func (d *Daemon) Mail(ctx context.Context, tenant int64, to, subject, text string) error {
+	return d.outbox.Mail(ctx, tenant, to, subject, text)
+}
+
 // lines are the channels that operators set, of all tenants.
 func (d *Daemon) lines(ctx context.Context) (lines []notices.Line, err error) {
 	settings, err := d.db.Nouns(ctx, 0, ledger.Setting)

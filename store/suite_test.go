@@ -70,6 +70,8 @@ var suite = []struct {
 	{"audit cut", testAuditCut},
 	{"notices", testNotices},
 	{"outbox", testOutbox},
+	{"retention", testRetain},
+	{"retention job", testRetainJob},
 	{"operators' nouns", testOperatorsNouns},
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/landwaiter/landwaiter/account"
+	"github.com/landwaiter/landwaiter/control"
 )
 
 func TestAudit(t *testing.T) {
@@ -40,6 +41,16 @@ func TestAudit(t *testing.T) {
 		v, err := w.d.Control().VerifyAudit(t.Context())
 		if err != nil || !v.Sound() || v.Rows == 0 {
 			t.Errorf("%+v %v", v, err)
+		}
+		remote, err := control.Dial(t.Context(), w.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if through, err := remote.VerifyAudit(t.Context()); err != nil || through != v {
+			t.Errorf("through the socket: %+v %v, want %+v", through, err, v)
+		}
+		if err := remote.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/landwaiter/landwaiter/account"
+	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/test/servers"
 )
 
 // A hook is a stand-in for a receiver of notices: it keeps what came.
@@ -193,4 +196,41 @@ func TestLoggers(t *testing.T) {
 	(&client{w: w}).call("GET", path, nil, http.StatusUnauthorized)
 	a.call("DELETE", path+"/"+id, nil, http.StatusOK)
 	a.call("DELETE", path+"/"+id, nil, http.StatusNotFound)
+}
+
+// What is blocked is told by mail, and to a log server with what was done by
+// whom: both are real servers.
+func TestMailAndSyslog(t *testing.T) {
+	dir := t.TempDir()
+	smtp, syslog := servers.StartSMTP(t, servers.SMTPOptions{}), servers.StartRsyslog(t)
+	w := start(t, setup{config: "units: [{name: inbox, url: 'file://" + dir + "', settle: 50ms}]\n", networks: true})
+	a := w.admin()
+	a.call("POST", "/api/externallogger/udpSyslog", map[string]any{"connectionSettings": map[string]any{"host": "127.0.0.1", "port": syslog.Port}}, http.StatusOK)
+	a.call("PATCH", "/api/settings/smtp", map[string]any{"host": "127.0.0.1", "port": smtp.Port, "senderAddress": "lw@example.org", "secureSocketOption": 0, "isSmtpEnabled": true}, http.StatusOK)
+	a.call("PUT", "/api/settings/notifications", map[string]any{"emailNotifications": map[string]any{"isEnabled": true, "recipients": []string{"soc@example.org"}, "blockedFiles": true}}, http.StatusOK)
+	for name, text := range map[string]string{"good.txt": "nothing bad", "bad.txt": eicar()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, "the mail", func() bool { return len(smtp.Messages(t)) == 1 })
+	if m := smtp.Messages(t)[0]; !strings.Contains(m, "Subject: Blocked: bad.txt in inbox") || !strings.Contains(m, "soc@example.org") {
+		t.Errorf("%s", m)
+	}
+	wait(t, "the lines", func() bool {
+		all := fmt.Sprint(syslog.Lines(t))
+		return strings.Contains(all, "File blocked|9|") && strings.Contains(all, "File allowed|1|") && strings.Contains(all, "audit.smtp.set|") && strings.Contains(all, "suser=admin")
+	})
+	if err := w.d.Mail(t.Context(), 1, "ann@example.org", "Your password", "here"); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the second mail", func() bool { return len(smtp.Messages(t)) == 2 })
+	if err := w.d.Mail(t.Context(), 2, "ann@example.org", "s", "t"); !fault.Is(err, fault.Unsupported) {
+		t.Errorf("a tenant without a mail server: %v", err)
+	}
+}
+
+// eicar is assembled here, so that no file of ours is a detection.
+func eicar() string {
+	return string(append([]byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$`), "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"...))
 }
