@@ -63,33 +63,32 @@ func (d *Daemon) lines(ctx context.Context) (lines []notices.Line, err error) {
 		}
 	}
 	for tenant, n := range smtp {
-		lines = d.line(lines, n, func() (notices.Line, error) { return d.mailLine(n, wanted[tenant]) })
+		lines = d.line(lines, n, notices.ChannelMail, func() (notices.Line, error) { return d.mailLine(n, wanted[tenant]) })
 	}
 	for _, n := range wanted {
 		for _, channel := range []string{notices.ChannelFileWebhook, notices.ChannelScanWebhook} {
-			lines = d.line(lines, n, func() (notices.Line, error) { return d.webhookLine(n, channel) })
+			lines = d.line(lines, n, channel, func() (notices.Line, error) { return d.webhookLine(n, channel) })
 		}
 	}
 	for _, n := range loggers {
 		if !n.Disabled {
-			lines = d.line(lines, n, func() (notices.Line, error) { return d.loggerLine(n) })
+			lines = d.line(lines, n, notices.ChannelLogger+n.ID.String(), func() (notices.Line, error) { return d.loggerLine(n) })
 		}
 	}
 	return lines, nil
 }
 
-// line adds a line that is switched on. What cannot be read is left out and
-// logged: it must not keep the rest from being served.
-func (d *Daemon) line(lines []notices.Line, n ledger.Noun, read func() (notices.Line, error)) []notices.Line {
+// line adds a line that is switched on. One that cannot be read is logged and has
+// no way to be opened: it must not keep the rest from being served.
+func (d *Daemon) line(lines []notices.Line, n ledger.Noun, channel string, read func() (notices.Line, error)) []notices.Line {
 	l, err := read()
 	if err != nil {
 		d.log.Error("a channel of notices cannot be served", "tenant", n.Tenant, "name", n.Name, "err", err)
+		l = notices.Line{}
+	} else if l.Open == nil {
 		return lines
 	}
-	if l.Open == nil {
-		return lines
-	}
-	l.Tenant = n.Tenant
+	l.Tenant, l.Channel = n.Tenant, channel
 	return append(lines, l)
 }
 
@@ -124,7 +123,7 @@ func (d *Daemon) mailLine(smtp, wanted ledger.Noun) (l notices.Line, err error) 
 	if err != nil {
 		return l, err
 	}
-	l.Mark, l.Channel = markOf(smtp, wanted), notices.ChannelMail
+	l.Mark = markOf(smtp, wanted)
 	l.Blocked, l.Scans = w.Email.Enabled && w.Email.BlockedFiles, w.Email.Enabled && w.Email.CompletedScans
 	l.Open = func() (notices.Channel, error) {
 		return mail.New(mail.Options{Host: s.Host, Port: s.Port, Address: s.SenderAddress, Name: s.SenderName, Domain: s.Domain, User: s.Username, Password: password,
@@ -158,7 +157,7 @@ func (d *Daemon) webhookLine(n ledger.Noun, channel string) (l notices.Line, err
 			return l, err
 		}
 	}
-	l.Mark, l.Channel, l.Parallel = markOf(n), channel, webhooksAtOnce
+	l.Mark, l.Parallel = markOf(n), webhooksAtOnce
 	if channel == notices.ChannelFileWebhook {
 		l.Files, l.Blocked = !w.BlockedOnly, w.BlockedOnly
 	} else {
@@ -177,7 +176,7 @@ func (d *Daemon) loggerLine(n ledger.Noun) (l notices.Line, err error) {
 	if err != nil {
 		return l, err
 	}
-	l.Mark, l.Channel, l.Files, l.Scans, l.Audit = markOf(n), notices.ChannelLogger+n.ID.String(), true, true, true
+	l.Mark, l.Files, l.Scans, l.Audit = markOf(n), true, true, true
 	l.Open = func() (notices.Channel, error) {
 		return syslog.New(syslog.Options{Host: b.Host, Port: b.Port, Version: d.o.Version, Guard: d.control.Guard}), nil
 	}

@@ -24,7 +24,8 @@ type Channel interface {
 	Close() error
 }
 
-// A Line is a channel of a tenant that is to be served.
+// A Line is a channel of a tenant that is to be served. Without Open it cannot be
+// served now, although it is switched on: what waits for it goes on waiting.
 type Line struct {
 	Tenant int64
 	ledger.Subscription

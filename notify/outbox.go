@@ -29,6 +29,7 @@ type Outbox struct {
 	wake  chan struct{}
 	mu    sync.Mutex
 	lines map[key]*line // nil while Run does not run
+	shown map[key]bool  // what is switched on; nil until that is known
 	pumps sync.WaitGroup
 }
 
@@ -47,8 +48,8 @@ type line struct {
 
 // The outbox's own pace.
 const (
-	batch      = 100              // notices claimed at once
-	lease      = 5 * time.Minute  // of a claim; longer than a batch takes
+	batch      = 10               // notices claimed at once, for each that is delivered at a time
+	lease      = 6 * time.Minute  // of a claim; longer than a batch takes
 	within     = 30 * time.Second // one delivery
 	look       = time.Second      // for what became due, and for other nodes' notices
 	breath     = 20 * time.Millisecond
@@ -79,8 +80,10 @@ func (b *Outbox) Refresh(ctx context.Context) error {
 		return nil
 	}
 	subs, next := map[int64][]ledger.Subscription{}, map[key]*line{}
+	b.shown = map[key]bool{}
 	for _, l := range list {
 		k := key{l.Tenant, l.Channel}
+		b.shown[k] = true
 		if old, ok := b.lines[k]; ok && old.Mark == l.Mark {
 			next[k] = old
 		} else if next[k] = b.open(l); next[k] == nil {
@@ -101,6 +104,9 @@ func (b *Outbox) Refresh(ctx context.Context) error {
 
 // open opens a line, nil if that cannot be.
 func (b *Outbox) open(l Line) *line {
+	if l.Open == nil {
+		return nil
+	}
 	c, err := l.Open()
 	if err != nil {
 		b.o.Log.Error("a channel of notices cannot be opened", "tenant", l.Tenant, "channel", l.Channel, "err", err)
@@ -138,7 +144,7 @@ func (b *Outbox) Run(ctx context.Context) error {
 		}
 		if now.Sub(tended) >= tendEvery {
 			tended = now
-			errs = append(errs, b.o.Store.TendOutbox(ctx, b.has, dropAtOnce))
+			errs = append(errs, b.o.Store.TendOutbox(ctx, b.isOn, dropAtOnce))
 		}
 		errs = append(errs, b.round(ctx))
 		if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
@@ -159,7 +165,7 @@ func (b *Outbox) Run(ctx context.Context) error {
 func (b *Outbox) stop() {
 	b.mu.Lock()
 	lines := b.lines
-	b.lines = nil
+	b.lines, b.shown = nil, nil
 	b.mu.Unlock()
 	for _, l := range lines {
 		b.shut(l)
@@ -172,6 +178,14 @@ func (b *Outbox) has(tenant int64, channel string) bool {
 	defer b.mu.Unlock()
 	_, ok := b.lines[key{tenant, channel}]
 	return ok
+}
+
+// isOn reports whether a channel is switched on, as far as that is known: what
+// cannot be read now must not cost a notice.
+func (b *Outbox) isOn(tenant int64, channel string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shown == nil || b.shown[key{tenant, channel}]
 }
 
 // round starts a pump for each channel that has something due and none.
@@ -203,8 +217,9 @@ func (b *Outbox) round(ctx context.Context) error {
 
 // pump delivers what is due on a line until nothing is, or nobody answers.
 func (b *Outbox) pump(ctx context.Context, l *line) {
+	n := batch * max(l.Parallel, 1)
 	for ctx.Err() == nil {
-		list, err := b.o.Store.ClaimNotices(ctx, l.Tenant, l.Channel, batch, lease)
+		list, err := b.o.Store.ClaimNotices(ctx, l.Tenant, l.Channel, n, lease)
 		if err != nil || len(list) == 0 {
 			if err != nil && ctx.Err() == nil {
 				b.o.Log.Warn("claim notices", "channel", l.Channel, "err", err)
@@ -217,7 +232,7 @@ func (b *Outbox) pump(ctx context.Context, l *line) {
 			b.o.Log.Warn("settle notices", "channel", l.Channel, "err", err)
 			return
 		}
-		if failed || len(list) < batch {
+		if failed || len(list) < n {
 			return
 		}
 	}

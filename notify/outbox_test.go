@@ -311,3 +311,23 @@ func TestTwoNodes(t *testing.T) {
 		t.Errorf("%d notices, %d of them twice", len(ids), twice)
 	}
 }
+
+// What waits for a channel that cannot be opened now goes on waiting; what waits
+// for one that is switched off is dropped, and the audit says so.
+func TestChannelThatCannotBeOpened(t *testing.T) {
+	m := &memory{}
+	broken := notify.Line{Tenant: 1, Subscription: ledger.Subscription{Channel: "broken"}}
+	db := openStore(t, store.Options{Dir: t.TempDir()})
+	for _, channel := range []string{"broken", "off"} {
+		if err := db.AddNotice(t.Context(), ledger.Notice{Tenant: 1, Channel: channel, Kind: ledger.NoticeMail, Body: []byte(`{}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBench(t, db, notify.Bounds{}, broken)
+	wait(t, "one to be dropped", func() bool { return len(b.left(nil)) == 1 })
+	if rows, _, err := db.Audit(t.Context(), ledger.AuditFilter{Search: "notice.drop"}); err != nil || len(rows) != 1 || rows[0].Target != "off" {
+		t.Errorf("%v %+v", err, rows)
+	}
+	b.set(line("broken", m))
+	wait(t, "the other", func() bool { return len(m.seen()) == 1 })
+}
