@@ -1,10 +1,8 @@
 package control
 
 import (
-	"fmt"
 	"time"
 
-	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
@@ -48,10 +46,7 @@ type RealTime struct {
 // UnitName is the name by which the running parts know a tenant's storage: names
 // are one for all tenants there.
 func UnitName(tenant int64, name string) string {
-	if tenant == account.DefaultTenant {
-		return name
-	}
-	return fmt.Sprintf("tenant-%d:%s", tenant, name)
+	return ledger.UnitName(tenant, name)
 }
 
 // WorkflowName is the name by which the running parts know a workflow that

@@ -89,7 +89,7 @@ func (t *turn) news(o *saveOp) (list []ledger.Notice, err error) {
 		}
 		if body == nil {
 			e := *o.e // the worker's own says that it is finished only after the commit
-			e.State = ledger.Finished
+			e.State, e.UnitName = ledger.Finished, ledger.PlainUnit(e.Tenant, e.UnitName)
 			if body, err = noticeBody(ledger.FileNotice{Record: e.Record(), Code: e.Code, Result: scan.CodeName(e.Code), Workflow: e.Workflow.String()}); err != nil {
 				return nil, err
 			}

@@ -155,7 +155,7 @@ func (db *DB) scanNews(ctx context.Context, c conn, s *scanRow) error {
 	if err := c.query(ctx, "SELECT name, tenant FROM units WHERE id = ?", func(c cells) error { unit, tenant = c.s(0), c.i(1); return nil }, s.unit); err != nil {
 		return err
 	}
-	body, err := noticeBody(ledger.ScanNotice{ID: s.id, Unit: unit, Type: s.typ, Started: s.scan.Started, Ended: s.scan.Ended, State: s.scan.State})
+	body, err := noticeBody(ledger.ScanNotice{ID: s.id, Unit: ledger.PlainUnit(tenant, unit), Type: s.typ, Started: s.scan.Started, Ended: s.scan.Ended, State: s.scan.State})
 	if err != nil {
 		return err
 	}

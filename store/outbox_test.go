@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/scan"
@@ -150,5 +151,25 @@ func TestFullOutbox(t *testing.T) {
 	}
 	if _, n, _ := db.Notices(ctx, ledger.NoticeFilter{}); n != 5 {
 		t.Errorf("%d notices wait: a row about them made more", n)
+	}
+}
+
+// A tenant hears of its own storages, by the names that it gave them.
+func testTenantsNotices(t *testing.T, open func(testing.TB) *store.DB) {
+	db := open(t)
+	b := newBench(t, db)
+	unit := must(db.EnsureUnit(ctx, connectors.Unit{Name: ledger.UnitName(2, "inbox"), URL: "s3://two", Tenant: 2}))(t)
+	db.Subscribe(map[int64][]ledger.Subscription{1: {{Channel: "x", Files: true, Scans: true}}, 2: {{Channel: "x", Scans: true}}})
+	s := must(db.StartScan(ctx, ledger.Scan{Unit: unit, Type: ledger.Instant, Workflow: b.scan.Workflow}))(t)
+	if err := db.EndScan(ctx, s.ID, store.ScanStopped); err != nil {
+		t.Fatal(err)
+	}
+	if got := claim(t, db, "x"); len(got) != 0 {
+		t.Errorf("another tenant heard of it: %+v", got)
+	}
+	got := must(db.ClaimNotices(ctx, 2, "x", 10, claimed))(t)
+	var n ledger.ScanNotice
+	if len(got) != 1 || json.Unmarshal(got[0].Body, &n) != nil || n.Unit != "inbox" || n.State != store.ScanStopped {
+		t.Errorf("%d notices, %+v", len(got), n)
 	}
 }

@@ -70,6 +70,7 @@ var suite = []struct {
 	{"audit cut", testAuditCut},
 	{"notices", testNotices},
 	{"outbox", testOutbox},
+	{"tenants' notices", testTenantsNotices},
 	{"retention", testRetain},
 	{"retention job", testRetainJob},
 	{"operators' nouns", testOperatorsNouns},

@@ -21,14 +21,15 @@ import (
 // A hook is a stand-in for a receiver of notices: it keeps what came.
 type hook struct {
 	*httptest.Server
-	mu   sync.Mutex
-	got  []map[string]any
-	ids  []string
-	fail int // calls that are answered 503 first
+	mu    sync.Mutex
+	got   []map[string]any
+	ids   []string
+	fail  int // calls that are answered 503 first
+	after string
 }
 
 func newHook(t *testing.T, fail int) *hook {
-	h := &hook{fail: fail}
+	h := &hook{fail: fail, after: "1"}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		var m map[string]any
@@ -37,7 +38,7 @@ func newHook(t *testing.T, fail int) *hook {
 		defer h.mu.Unlock()
 		h.ids = append(h.ids, r.Header.Get("Webhook-Id"))
 		if h.fail--; h.fail >= 0 {
-			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Retry-After", h.after)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
@@ -233,4 +234,53 @@ func TestMailAndSyslog(t *testing.T) {
 // eicar is assembled here, so that no file of ours is a detection.
 func eicar() string {
 	return string(append([]byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$`), "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"...))
+}
+
+// What waits is listed with its error, and can be tried again or forgotten, by
+// its own tenant alone.
+func TestOutbox(t *testing.T) {
+	dir := t.TempDir()
+	w := start(t, setup{config: "units: [{name: inbox, url: 'file://" + dir + "', settle: 50ms}]\n", networks: true})
+	w.user("other", account.Administrator, 2)
+	h := newHook(t, 2)
+	h.after = "3600"
+	a, o := w.admin(), w.as("other")
+	a.call("PUT", "/api/settings/notifications", map[string]any{"fileScannedWebhook": map[string]any{"isEnabled": true, "url": h.URL}}, http.StatusOK)
+	put := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const path = "/api/landwaiter/notifications"
+	tried := func(n float64) (id string) {
+		t.Helper()
+		wait(t, "an attempt", func() bool {
+			got := a.call("GET", path+"?state=waiting", nil, http.StatusOK)
+			id = word(got, "entries.0.id")
+			return at(got, "totalCount") == n && strings.Contains(word(got, "entries.0.lastError"), "503") && at(got, "entries.0.attempts") == 1.0
+		})
+		return id
+	}
+	put("a.txt")
+	first := tried(1)
+	for _, c := range []struct{ method, path string }{{"POST", path + "/" + first + "/retry"}, {"DELETE", path + "/" + first}} {
+		o.call(c.method, c.path, nil, http.StatusNotFound)
+		w.as("reader").call(c.method, c.path, nil, http.StatusForbidden)
+		(&client{w: w}).call(c.method, c.path, nil, http.StatusUnauthorized)
+	}
+	if got := o.call("GET", path, nil, http.StatusOK); at(got, "totalCount") != 0.0 {
+		t.Errorf("another tenant sees %v", got)
+	}
+	put("b.txt")
+	second := tried(2)
+	if got := a.call("GET", path+"?state=givenUp", nil, http.StatusOK); at(got, "totalCount") != 0.0 {
+		t.Errorf("%v", got)
+	}
+	a.call("DELETE", path+"/"+second, nil, http.StatusOK)
+	a.call("POST", path+"/"+first+"/retry", nil, http.StatusOK)
+	wait(t, "the call", func() bool { return len(h.calls()) == 1 })
+	if got := h.calls()[0]; got["FileName"] != "a.txt" {
+		t.Errorf("%v", got)
+	}
 }
