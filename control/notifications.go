@@ -2,11 +2,9 @@ package control
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/mail"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/notify"
 )
 
 // Notifications are what a tenant wants to be told of.
@@ -57,7 +56,7 @@ func (c *Control) Notifications(ctx context.Context) (Notifications, error) {
 func (c *Control) SetNotifications(ctx context.Context, to Notifications) error {
 	return changeSetting(ctx, c, "notification.set", SettingNotifications, Notifications{}, func(ctx context.Context, n *Notifications) error {
 		for _, r := range to.Email.Recipients {
-			if a, err := mail.ParseAddress(r); err != nil || a.Address != r {
+			if !addressFit(r) {
 				return invalid("recipients", "not a mail address")
 			}
 		}
@@ -98,8 +97,8 @@ func (c *Control) webhook(ctx context.Context, w *Webhook, before Webhook) error
 		return invalid("method", "POST or PUT")
 	}
 	if w.Secret != "" {
-		if key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(w.Secret, "whsec_")); err != nil || len(key) < 24 || len(key) > 64 {
-			return invalid("secret", "whsec_ and 24 to 64 bytes in base64")
+		if _, err := notify.ParseSecret(w.Secret); err != nil {
+			return fault.New(fault.Invalid, "control", "secret", err)
 		}
 	}
 	w.Secret = c.reseal(SealSetting, w.Secret, before.Secret)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net"
 	"net/mail"
+	"net/url"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // SMTP is a tenant's way to send mail. Password is sealed for SealSetting.
@@ -74,8 +77,16 @@ func (c *Control) smtpFit(ctx context.Context, s *SMTP) error {
 		return invalid("smtp", "name host and senderAddress")
 	}
 	if s.SenderAddress != "" {
-		if a, err := mail.ParseAddress(s.SenderAddress); err != nil || a.Address != s.SenderAddress {
+		if !addressFit(s.SenderAddress) {
 			return invalid("senderAddress", "not a mail address")
+		}
+	}
+	if u, err := url.Parse(s.BaseURL); s.BaseURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return invalid("baseUrl", "it starts with http:// or https://")
+	}
+	for what, word := range map[string]string{"senderName": s.SenderName, "domain": s.Domain, "username": s.Username} {
+		if strings.ContainsFunc(word, unicode.IsControl) || what == "domain" && strings.ContainsAny(word, " <>") {
+			return invalid(what, "no control characters, and no spaces in a domain")
 		}
 	}
 	if s.Secure < SecureNone || s.Secure > SecureStartTLSWhenAvailable {
@@ -85,6 +96,13 @@ func (c *Control) smtpFit(ctx context.Context, s *SMTP) error {
 		return nil
 	}
 	return c.Guard.CheckAddr(ctx, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+}
+
+// addressFit reports whether s is a bare mail address.
+func addressFit(s string) bool {
+	const most = 320 // RFC 5321: 64 + @ + 255
+	a, err := mail.ParseAddress(s)
+	return err == nil && a.Address == s && len(s) <= most
 }
 
 func set[T any](to *T, from *T) {

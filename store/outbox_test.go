@@ -103,6 +103,14 @@ func testOutbox(t *testing.T, open func(testing.TB) *store.DB) {
 	if again := claim(t, db, "mail"); len(again) != 1 || again[0].ID != got[1].ID || again[0].Attempts != 1 {
 		t.Errorf("%+v", again)
 	}
+	if err := db.AddNotice(ctx, ledger.Notice{Tenant: 1, Channel: "dead", Kind: ledger.NoticeScan, Body: []byte(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	for attempt := 1; attempt <= 2; attempt++ { // whoever claimed it first died: it comes again, under its id
+		if got := must(db.ClaimNotices(ctx, 1, "dead", 10, 0))(t); len(got) != 1 || got[0].Attempts != attempt {
+			t.Errorf("attempt %d: %+v", attempt, got)
+		}
+	}
 	up := true
 	list, total, err := db.Notices(ctx, ledger.NoticeFilter{Tenant: 1, GivenUp: &up})
 	if err != nil || total != 1 || list[0].ID != got[2].ID || list[0].Error != "no answer" || !list[0].GivenUp {

@@ -55,6 +55,7 @@ func (s *Syslog) Deliver(ctx context.Context, n ledger.Notice) error {
 	if err != nil {
 		return err
 	}
+	e.extensions = append(e.extensions, [2]string{"cs6Label", "notice"}, [2]string{"cs6", n.ID.String()})
 	at := net.JoinHostPort(s.o.Host, strconv.Itoa(s.o.Port))
 	conn, err := s.o.Guard.DialContext(ctx, "udp", at)
 	if err != nil {
@@ -74,9 +75,9 @@ func (s *Syslog) Deliver(ctx context.Context, n ledger.Notice) error {
 const facility = 16 * 8
 
 // line is a notice in RFC 5424. Version 1, the time, host, program, process and a
-// message id; the notice's id as structured data; then the event.
+// message id; no structured data; then the event, in which the notice has its id.
 func (s *Syslog) line(n ledger.Notice, e event) string {
-	line := fmt.Sprintf("<%d>1 %s %s landwaiter %s %s [notice@32473 id=%q] ", facility+e.syslog(), e.at.UTC().Format("2006-01-02T15:04:05.000000Z07:00"), s.host, s.pid, n.Kind, n.ID.String()) +
+	line := fmt.Sprintf("<%d>1 %s %s landwaiter %s %s - ", facility+e.syslog(), e.at.UTC().Format("2006-01-02T15:04:05.000000Z07:00"), s.host, s.pid, n.Kind) +
 		e.cef(s.o.Version)
 	if len(line) > maxLine {
 		line = strings.ToValidUTF8(line[:maxLine], "")

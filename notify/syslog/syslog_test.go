@@ -62,8 +62,8 @@ func TestRsyslog(t *testing.T) {
 		{Severity: "info", MsgID: "scan", Message: `CEF:0|Landwaiter|Landwaiter|1.2|scan.completed|Scan completed|2|externalId=00000000-0000-0000-0000-000000000000 cs1Label=storage cs1=inbox`},
 	} {
 		got := lines[i]
-		if got.Facility != "local0" || got.Severity != want.Severity || got.MsgID != want.MsgID || strings.TrimPrefix(got.Message, " ") != want.Message ||
-			!strings.HasPrefix(got.Time, "2026-01-02T03:04:05.000678") || got.Data != `[notice@32473 id="`+list[i].ID.String()+`"]` {
+		if got.Facility != "local0" || got.Severity != want.Severity || got.MsgID != want.MsgID || strings.TrimPrefix(got.Message, " ") != want.Message+" cs6Label=notice cs6="+list[i].ID.String() ||
+			!strings.HasPrefix(got.Time, "2026-01-02T03:04:05.000678") || got.Data != "-" {
 			t.Errorf("line %d:\n got %+v\nwant %+v", i, got, want)
 		}
 	}

@@ -15,12 +15,12 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/outbound"
 	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/notify"
 )
 
 // Options say where to send and how.
@@ -41,27 +41,12 @@ type Webhook struct {
 	client *http.Client
 }
 
-// The lengths of a key in the Standard Webhooks' specification, in bytes.
-const (
-	minKey = 24
-	maxKey = 64
-)
-
-// ParseSecret reads a signing secret: whsec_ and 24 to 64 bytes in base64.
-func ParseSecret(s string) ([]byte, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, "whsec_"))
-	if err != nil || len(key) < minKey || len(key) > maxKey {
-		return nil, fmt.Errorf("a signing secret is whsec_ and %d to %d bytes in base64", minKey, maxKey)
-	}
-	return key, nil
-}
-
 // New returns a receiver. Nothing is sent before Deliver.
 func New(o Options) (*Webhook, error) {
 	w := &Webhook{o: o, client: o.Guard.Client(20 * time.Second)}
 	if o.Secret != "" {
 		var err error
-		if w.key, err = ParseSecret(o.Secret); err != nil {
+		if w.key, err = notify.ParseSecret(o.Secret); err != nil {
 			return nil, fault.New(fault.Invalid, "webhook.New", "", err)
 		}
 	}

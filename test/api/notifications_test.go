@@ -142,7 +142,7 @@ func TestSMTPSettings(t *testing.T) {
 		!strings.Contains(string(body), `"secureSocketOption":3`) {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	for _, bad := range []any{map[string]any{"host": "127.0.0.1"}, map[string]any{"port": 0}, map[string]any{"secureSocketOption": 5}, map[string]any{"senderAddress": "x"}, map[string]any{"senderName": strings.Repeat("x", 321)}, "{"} {
+	for _, bad := range []any{map[string]any{"host": "127.0.0.1"}, map[string]any{"port": 0}, map[string]any{"secureSocketOption": 5}, map[string]any{"senderAddress": "x"}, map[string]any{"domain": "a\r\nMAIL FROM:<x>"}, map[string]any{"baseUrl": "javascript:x"}, map[string]any{"senderName": "a\nb"}, map[string]any{"senderName": strings.Repeat("x", 321)}, "{"} {
 		a.call("PATCH", path, bad, http.StatusBadRequest)
 	}
 	if got := o.call("GET", path, nil, http.StatusOK); word(got, "host") != "" {
