@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,12 +31,14 @@ type Options struct {
 
 // An API answers requests below /api. It is safe for concurrent use.
 type API struct {
-	c     *control.Control
-	log   *slog.Logger
-	mux   *http.ServeMux
-	huma  huma.API
-	paths paths
-	wrong []error // what is wrong with the operations themselves
+	c      *control.Control
+	log    *slog.Logger
+	mux    *http.ServeMux
+	huma   huma.API
+	paths  paths
+	names  namer
+	static map[string][]byte // documents by path
+	wrong  []error           // what is wrong with the operations themselves
 }
 
 // maxBody bounds a request's body in bytes, where an operation says nothing else.
@@ -52,6 +56,8 @@ func New(o Options) (*API, error) {
 	a := &API{c: o.Control, log: o.Log, mux: http.NewServeMux()}
 	config := huma.DefaultConfig("Landwaiter", o.Version)
 	config.Info.Description = description
+	a.names.taken = map[string]reflect.Type{}
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", a.names.name)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema in bodies: the product has none
 	config.AllowAdditionalPropertiesByDefault = true
@@ -64,13 +70,19 @@ func New(o Options) (*API, error) {
 	for _, register := range resources {
 		register(a)
 	}
-	return a, errors.Join(a.wrong...)
+	if err := errors.Join(a.wrong...); err != nil {
+		return nil, err
+	}
+	return a, a.documents()
 }
 
 // resources are the operations, a function for each file.
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
 	(*API).audit, (*API).notifications, (*API).smtp, (*API).loggers, (*API).retention,
+	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration, (*API).connector,
+	(*API).ours,
+	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.
@@ -90,8 +102,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			writeProblem(w, newProblem(http.StatusInternalServerError, "internal error"))
 		}
 	}()
-	if !a.paths.canonical(r) {
+	if a.document(w, r) {
+		return
+	}
+	switch methods := a.paths.canonical(r); {
+	case methods == nil:
 		writeProblem(w, newProblem(http.StatusNotFound, "there is no such path"))
+		return
+	case !slices.Contains(methods, r.Method):
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		writeProblem(w, newProblem(http.StatusMethodNotAllowed, "this path takes "+strings.Join(methods, ", ")))
 		return
 	}
 	a.mux.ServeHTTP(w, r)
@@ -105,10 +125,11 @@ type Op struct {
 	Action  string // of control.Rules
 	Tag     string
 	Summary string
-	About   string // more than the summary says
-	Status  int    // of success; 200
-	MaxBody int64  // bytes; 1 MiB
-	Errors  []int  // beside those that every operation has
+	About   string  // more than the summary says
+	Status  int     // of success; 200
+	MaxBody int64   // bytes; 1 MiB
+	Errors  []int   // beside those that every operation has
+	Form    []field // of an input that is a Form
 	Change  func(*huma.Operation)
 }
 
@@ -121,7 +142,7 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		return
 	}
 	op := huma.Operation{OperationID: o.ID, Method: o.Method, Path: o.Path, Summary: o.Summary, Description: o.About, Tags: []string{o.Tag},
-		DefaultStatus: o.Status, MaxBodyBytes: o.MaxBody, Metadata: map[string]any{"action": o.Action}, Errors: []int{http.StatusBadRequest}}
+		DefaultStatus: o.Status, MaxBodyBytes: o.MaxBody, Metadata: map[string]any{"action": o.Action}, Extensions: map[string]any{"x-permission": rule.Need.String()}, Errors: []int{http.StatusBadRequest}}
 	if op.DefaultStatus == 0 {
 		op.DefaultStatus = http.StatusOK
 	}
@@ -142,6 +163,7 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		a.wrong = append(a.wrong, err)
 		return
 	}
+	a.names.operation = o.ID
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
@@ -149,14 +171,29 @@ func register[I, O any](a *API, o Op, h func(ctx context.Context, in *I) (*O, er
 		}
 		return out, nil
 	})
+	told := a.operation(o.Method, o.Path)
+	delete(told.Responses, "422") // newError makes 400 of it
+	if o.Form != nil {            // not before: huma would read the body itself
+		told.RequestBody = formBody(o.Form)
+	}
+}
+
+// operation is what the document says of an operation.
+func (a *API) operation(method, path string) *huma.Operation {
+	p := a.huma.OpenAPI().Paths[path]
+	return map[string]*huma.Operation{http.MethodGet: p.Get, http.MethodPost: p.Post, http.MethodPut: p.Put, http.MethodPatch: p.Patch, http.MethodDelete: p.Delete}[method]
 }
 
 // identify finds out who asks, and refuses at once who may not: before a byte of
 // the body is read.
 func (a *API) identify(ctx huma.Context, next func(huma.Context)) {
 	action, _ := ctx.Operation().Metadata["action"].(string)
-	who, known, err := a.caller(ctx)
 	inner := ctx.Context()
+	if _, known := account.From(inner); known { // by the way that the request came
+		next(ctx)
+		return
+	}
+	who, known, err := a.caller(ctx)
 	if known {
 		inner = account.With(inner, who)
 	}

@@ -58,7 +58,7 @@ func (a *API) audit() {
 
 // filter reads the query.
 func (q *auditQuery) filter() (f ledger.AuditFilter, err error) {
-	if f.Start, f.Limit, err = page(q.Start, q.Count, maxPage); err != nil {
+	if f.Start, f.Limit, err = pageOf(q.Start, q.Count, maxPage); err != nil {
 		return f, err
 	}
 	f.Search = q.Search
@@ -75,8 +75,8 @@ func (q *auditQuery) filter() (f ledger.AuditFilter, err error) {
 // maxPage is the longest page of a list.
 const maxPage = 1000
 
-// page reads a page from a path.
-func page(start, count string, most int) (from, n int, err error) {
+// pageOf reads a page from a path.
+func pageOf(start, count string, most int) (from, n int, err error) {
 	f, err1 := strconv.ParseUint(start, 10, 31)
 	c, err2 := strconv.ParseUint(count, 10, 31)
 	if err1 != nil || err2 != nil || c == 0 || c > uint64(most) {

@@ -16,7 +16,7 @@ import (
 
 // An Envelope is what almost every answer of the product carries.
 type Envelope struct {
-	Result                int               `json:"result" enum:"0,1,2,3" doc:"0 success, 1 error, 2 internal error, 3 not found."`
+	Result                int               `json:"result" minimum:"0" maximum:"8" doc:"0 success, 1 error, 2 internal error, 3 not found; an import has its own numbers."`
 	ResponseKey           string            `json:"responseKey" doc:"A name of the outcome that does not change." example:"SUCCESS"`
 	ResponseMessage       string            `json:"responseMessage" doc:"The outcome in words." example:"Success"`
 	ResponseMessageParams map[string]string `json:"responseMessageParams,omitempty" doc:"What the words speak of."`

@@ -53,9 +53,9 @@ func (ps *paths) add(method, pattern string, queries []string) error {
 	return nil
 }
 
-// canonical rewrites the request to the words of the path that it means; false
-// if there is none.
-func (ps *paths) canonical(r *http.Request) bool {
+// canonical rewrites the request to the words of the path that it means, and
+// returns the methods that the path has; none if there is no such path.
+func (ps *paths) canonical(r *http.Request) (methods []string) {
 	segments := split(r.URL.EscapedPath())
 	var best *path
 	score := -1
@@ -70,7 +70,7 @@ func (ps *paths) canonical(r *http.Request) bool {
 		}
 	}
 	if best == nil {
-		return false
+		return nil
 	}
 	for i, s := range best.segments {
 		if s != "" {
@@ -80,13 +80,13 @@ func (ps *paths) canonical(r *http.Request) bool {
 	raw := "/" + strings.Join(segments, "/")
 	plain, err := url.PathUnescape(raw)
 	if err != nil {
-		return false
+		return nil
 	}
 	r.URL.Path, r.URL.RawPath = plain, raw
 	if r.URL.RawQuery != "" {
 		r.URL.RawQuery = best.query(r.URL.RawQuery)
 	}
-	return true
+	return best.methods
 }
 
 // match counts the words that are the same; ok if all are.

@@ -57,7 +57,7 @@ type Bounds struct {
 	LargeSize    Size          `yaml:"large_size" default:"8MiB" min:"1" doc:"Size from which an object is large."`
 	BytesInWork  Size          `yaml:"bytes_in_work" default:"256MiB" min:"1MiB" doc:"Bytes of objects in work at once; a large one counts as large_size."`
 	Backlog      int           `yaml:"backlog" default:"50000" min:"1" doc:"Pending entries of a unit at which sweeps and scans wait."`
-	PushBacklog  int           `yaml:"push_backlog" default:"2000000" min:"1" doc:"Pending entries of a unit at which its sources of events wait."`
+	PushBacklog  int           `yaml:"push_backlog" default:"2000000" min:"1" doc:"Pending entries of all units together at which sources of events wait; with several units none may hold more than is still free."`
 	DiskFree     int           `yaml:"disk_free" default:"10" min:"0" max:"90" doc:"Percent of the data folder's disk that must be free; below it sources wait, until twice as much is free."`
 	Attempts     int           `yaml:"attempts" default:"20" min:"1" max:"1000" doc:"Attempts at one version before its entry fails."`
 	AttemptsFor  time.Duration `yaml:"attempts_for" default:"24h" min:"1s" doc:"How long a version is tried again before its entry fails."`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
@@ -159,4 +160,20 @@ func (s *source) rewind() (err error) {
 	s.n = 0
 	_, err = sk.Seek(s.from, io.SeekStart)
 	return err
+}
+
+// MergeTags returns old with set in it; "" removes a key.
+func MergeTags(old, set map[string]string) map[string]string {
+	m := maps.Clone(old)
+	if m == nil {
+		m = make(map[string]string, len(set))
+	}
+	for k, v := range set {
+		if v == "" {
+			delete(m, k)
+		} else {
+			m[k] = v
+		}
+	}
+	return m
 }

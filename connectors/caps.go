@@ -25,8 +25,8 @@ func Derive(d Driver) Caps {
 	return c
 }
 
-// And returns the capabilities that both c and o have.
-func (c Caps) And(o Caps) Caps {
+// and returns the capabilities that both c and o have.
+func (c Caps) and(o Caps) Caps {
 	return Caps{
 		Watch: c.Watch && o.Watch, Settle: c.Settle && o.Settle, Put: c.Put && o.Put, Copy: c.Copy && o.Copy,
 		Remove: c.Remove && o.Remove, Tag: c.Tag && o.Tag, Versions: c.Versions && o.Versions, Prune: c.Prune && o.Prune,
@@ -36,8 +36,8 @@ func (c Caps) And(o Caps) Caps {
 	}
 }
 
-// Readable returns c without everything that changes an object.
-func (c Caps) Readable() Caps {
+// readable returns c without everything that changes an object.
+func (c Caps) readable() Caps {
 	c.Put, c.Copy, c.Remove, c.Tag, c.Prune = false, false, false, false, false
 	c.FencedPut, c.FencedCopy, c.FencedRemove, c.TagsKeepVersion = false, false, false, false
 	return c
@@ -52,10 +52,10 @@ func effective(u Unit, d Driver, p *Probed) Caps {
 		all := c
 		all.ReadIsVersion, all.TagsKeepVersion = true, true
 		all.FencedRemove, all.FencedPut, all.FencedCopy = c.Remove, c.Put, c.Copy
-		c = all.And(p.Caps)
+		c = all.and(p.Caps)
 	}
 	if u.ReadOnly {
-		c = c.Readable()
+		c = c.readable()
 	}
 	return c
 }

@@ -1,6 +1,7 @@
 // Package connectors stands between us and every storage vendor. A Driver
 // speaks to one vendor; a Storage is an open unit that adds retry, rate limit,
-// grants and metrics once for all of them.
+// grants and metrics once for all of them. What several drivers need to be made
+// of is here too: Content and Body, Ahead, Location, Reply.
 package connectors
 
 import (

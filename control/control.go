@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/http"
 	"os/user"
 	"slices"
 	"strings"
@@ -26,11 +27,13 @@ import (
 type Store interface {
 	Units(ctx context.Context) ([]connectors.Unit, error)
 	UnitState(ctx context.Context, unit int64) (ledger.UnitState, error)
+	Gone(ctx context.Context) (map[int64]time.Time, error)
 	Counts(ctx context.Context, unit int64) ([]ledger.Count, error)
 	Backlog(ctx context.Context, unit int64) (int64, error)
 	Entries(ctx context.Context, f ledger.Filter) (ledger.Page, error)
 	History(ctx context.Context, unit int64, key string) ([]ledger.Entry, error)
 	Row(ctx context.Context, unit int64, key string) (ledger.Row, bool, error)
+	Entry(ctx context.Context, id ledger.ID) (ledger.Entry, error)
 	Replay(ctx context.Context, by string, ids ...ledger.ID) (int, error)
 	QuarantineGet(ctx context.Context, id ledger.ID) (ledger.QuarantineItem, error)
 	QuarantineList(ctx context.Context, f ledger.QuarantineFilter) ([]ledger.QuarantineItem, error)
@@ -45,6 +48,7 @@ type Store interface {
 	AuditStore
 	OutboxStore
 	RetentionStore
+	TenantStore
 }
 
 // Engines are the pools as operators see them.
@@ -70,13 +74,30 @@ type Control struct {
 	// Apply makes the daemon serve what the nouns say now: all of it, or nothing
 	// with an error; nil where no daemon runs.
 	Apply func(ctx context.Context) error
-	// Seal keeps secrets in nouns, Tokens signs what logins give.
+	// Stream tells of what finishes; the daemon publishes to it.
+	Stream Stream
+	// Seal keeps secrets in nouns with the key that Keeper keeps; Tokens signs what
+	// logins give.
 	Seal   *seal.Box
+	Keeper Keeper
 	Tokens *account.Tokens
 	// Guard says which addresses operators may have the daemon reach.
 	Guard outbound.Guard
+	// Checks looks at the parts of the daemon; nil where none runs.
+	Checks func(ctx context.Context) []Part
 
-	changing sync.Mutex // held while a noun is changed and put into force
+	// Mail sends mail; nil where that is not set up.
+	Mail Mailer
+
+	// Through makes connections to URLs that users name: identity providers.
+	// nil = directly.
+	Through http.RoundTripper
+
+	providers providers
+	strangers quota
+	logins    turns
+	ghosts    ghosts
+	changing  sync.Mutex // held while a noun is changed and put into force
 }
 
 // QuarantineUnit is the name of the unit that holds what is put away.
@@ -85,9 +106,30 @@ const QuarantineUnit = "quarantine"
 // page is how many rows are read at once.
 const page = 1000
 
-// unit finds a unit by name.
-func (c *Control) unit(ctx context.Context, name string) (connectors.Unit, error) {
+// units are those that the caller may see, which of the machine's operator are
+// all, with the names that the caller gave them.
+func (c *Control) units(ctx context.Context) ([]connectors.Unit, error) {
 	units, err := c.Store.Units(ctx)
+	who, _ := account.From(ctx)
+	if err != nil || who.IsMachine() {
+		return units, err
+	}
+	mine := units[:0:0]
+	for _, u := range units {
+		if u.Tenant == who.Tenant {
+			u.Name = shownName(u)
+			mine = append(mine, u)
+		}
+	}
+	return mine, nil
+}
+
+// shownName is a unit's name within its tenant.
+func shownName(u connectors.Unit) string { return strings.TrimPrefix(u.Name, UnitName(u.Tenant, "")) }
+
+// unit finds a unit of the caller's by name.
+func (c *Control) unit(ctx context.Context, name string) (connectors.Unit, error) {
+	units, err := c.units(ctx)
 	if err != nil {
 		return connectors.Unit{}, err
 	}
@@ -99,8 +141,9 @@ func (c *Control) unit(ctx context.Context, name string) (connectors.Unit, error
 	return connectors.Unit{}, fault.New(fault.NotFound, "control", name, errors.New("there is no unit of this name"))
 }
 
+// names are the caller's names of units; what is not here is not theirs.
 func (c *Control) names(ctx context.Context) (map[int64]string, error) {
-	units, err := c.Store.Units(ctx)
+	units, err := c.units(ctx)
 	m := make(map[int64]string, len(units))
 	for _, u := range units {
 		m[u.ID] = u.Name
@@ -114,6 +157,15 @@ func (c *Control) Entries(ctx context.Context, q EntryQuery) iter.Seq2[ledger.Re
 	return func(yield func(ledger.Record, error) bool) {
 		f := ledger.Filter{Since: q.Since, Outcome: q.Outcome}
 		fail := func(err error) { yield(ledger.Record{}, err) }
+		if err := Allowed(ctx, "entry.list"); err != nil {
+			fail(err)
+			return
+		}
+		names, err := c.names(ctx)
+		if err != nil {
+			fail(err)
+			return
+		}
 		if q.Unit != "" {
 			u, err := c.unit(ctx, q.Unit)
 			if err != nil {
@@ -152,6 +204,11 @@ func (c *Control) Entries(ctx context.Context, q EntryQuery) iter.Seq2[ledger.Re
 				}
 				for i := range got.Entries {
 					e := &got.Entries[i]
+					name, mine := names[e.Unit]
+					if !mine {
+						continue
+					}
+					e.UnitName = name
 					if !strings.HasPrefix(e.Key, prefix) || q.State != "" && e.State != state ||
 						e.State != ledger.Finished && e.Discovered.Before(q.Since) || q.Refused && !refused(e.Plan) {
 						continue
@@ -191,6 +248,10 @@ func refused(p remediation.Plan) bool {
 // Explain tells an object's whole story. fault.NotFound if nothing is known of
 // the key.
 func (c *Control) Explain(ctx context.Context, unit, key string) (Story, error) {
+	return get(ctx, c, act{action: "entry.explain", target: unit}, func(ctx context.Context, _ account.Caller) (Story, error) { return c.explain(ctx, unit, key) })
+}
+
+func (c *Control) explain(ctx context.Context, unit, key string) (Story, error) {
 	u, err := c.unit(ctx, unit)
 	if err != nil {
 		return Story{}, err
@@ -209,6 +270,7 @@ func (c *Control) Explain(ctx context.Context, unit, key string) (Story, error) 
 	}
 	for i := range entries {
 		e := &entries[i]
+		e.UnitName = unit
 		s.Entries = append(s.Entries, Chapter{Record: e.Record(), Discovered: e.Discovered, Started: e.Started, Finished: e.Finished,
 			Workflow: e.Workflow.String(), Report: e.Report, Events: e.Story})
 	}
@@ -223,23 +285,47 @@ func (c *Control) Explain(ctx context.Context, unit, key string) (Story, error) 
 
 // Replay takes a failed entry back to pending.
 func (c *Control) Replay(ctx context.Context, id string) (Effect, error) {
-	eid, err := parseID(id)
-	if err != nil {
-		return Effect{}, err
-	}
-	n, err := c.Store.Replay(ctx, who(), eid)
-	if err != nil {
-		return Effect{}, err
-	}
-	if n == 0 {
-		return Effect{}, fault.New(fault.NotFound, "control.Replay", id, errors.New("no finished entry has this id"))
-	}
-	return Effect{ID: id, State: "done", Detail: "pending again"}, nil
+	return get(ctx, c, act{action: "entry.replay", target: clip(id)}, func(ctx context.Context, who account.Caller) (Effect, error) {
+		none := fault.New(fault.NotFound, "control.Replay", clip(id), errors.New("no finished entry has this id"))
+		eid, err := parseID(id)
+		if err != nil {
+			return Effect{}, err
+		}
+		if !who.IsMachine() {
+			names, err := c.names(ctx)
+			if err != nil {
+				return Effect{}, err
+			}
+			e, err := c.Store.Entry(ctx, eid)
+			if err != nil && !fault.Is(err, fault.NotFound) {
+				return Effect{}, err
+			}
+			if _, mine := names[e.Unit]; err != nil || !mine {
+				return Effect{}, none
+			}
+		}
+		n, err := c.Store.Replay(ctx, who.Name, eid)
+		if err != nil {
+			return Effect{}, err
+		}
+		if n == 0 {
+			return Effect{}, none
+		}
+		return Effect{ID: id, State: "done", Detail: "pending again"}, nil
+	})
 }
 
-// Storages lists the units.
+// Storages lists the units, those that are gone too.
 func (c *Control) Storages(ctx context.Context) ([]Storage, error) {
-	units, err := c.Store.Units(ctx)
+	return get(ctx, c, act{action: "storage.list"}, func(ctx context.Context, _ account.Caller) ([]Storage, error) { return c.storages(ctx) })
+}
+
+func (c *Control) storages(ctx context.Context) ([]Storage, error) {
+	units, err := c.units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := c.Store.Gone(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -259,11 +345,11 @@ func (c *Control) Storages(ctx context.Context) ([]Storage, error) {
 		}
 		switch {
 		case u.Disabled:
-			s.State = "disabled"
+			s.State, s.Gone, s.Detail = "gone", gone[u.ID], "neither the configuration nor an account names it any more; what is known of it stays"
 		case c.Fault == nil:
 			s.State, s.Detail = "unknown", "no daemon runs on this data folder; landwaiter doctor opens the units"
 		default:
-			if open, err := c.Open(ctx, u.Name); err != nil {
+			if open, err := c.Open(ctx, servedName(u)); err != nil {
 				s.State, s.Detail = "down", err.Error()
 			} else {
 				s.Caps = open.Caps().Names()
@@ -279,15 +365,24 @@ func (c *Control) Storages(ctx context.Context) ([]Storage, error) {
 	return list, nil
 }
 
-// Coverage counts, for each unit, what has which verdict.
+// Coverage counts, for each unit, what has which verdict; of those that are
+// gone, what had one.
 func (c *Control) Coverage(ctx context.Context) ([]Coverage, error) {
-	units, err := c.Store.Units(ctx)
+	return get(ctx, c, act{action: "storage.list"}, func(ctx context.Context, _ account.Caller) ([]Coverage, error) { return c.coverage(ctx) })
+}
+
+func (c *Control) coverage(ctx context.Context) ([]Coverage, error) {
+	units, err := c.units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := c.Store.Gone(ctx)
 	if err != nil {
 		return nil, err
 	}
 	list := []Coverage{}
 	for _, u := range units {
-		if u.Disabled || u.Name == QuarantineUnit {
+		if u.Name == QuarantineUnit {
 			continue
 		}
 		st, err := c.Store.UnitState(ctx, u.ID)
@@ -298,11 +393,11 @@ func (c *Control) Coverage(ctx context.Context) ([]Coverage, error) {
 		if err != nil {
 			return nil, err
 		}
-		cov := Coverage{Unit: u.Name, Event: st.LastEvent, Swept: st.SweepEnd, Listed: st.Listed, Gaps: st.Gaps, Promise: u.SweepEvery, Counts: []Count{}}
+		cov := Coverage{Unit: u.Name, Gone: gone[u.ID], Event: st.LastEvent, Swept: st.SweepEnd, Listed: st.Listed, Gaps: st.Gaps, Promise: u.SweepEvery, Counts: []Count{}}
 		if cov.Pending, err = c.Store.Backlog(ctx, u.ID); err != nil {
 			return nil, err
 		}
-		if !st.Covered.IsZero() {
+		if !st.Covered.IsZero() && !u.Disabled {
 			cov.Lag = time.Since(st.Covered).Round(time.Millisecond)
 			cov.Within = cov.Lag <= u.SweepEvery+st.SweepEnd.Sub(st.Covered)+time.Minute
 		}
@@ -324,7 +419,10 @@ func (c *Control) Coverage(ctx context.Context) ([]Coverage, error) {
 }
 
 // Pools tells how the engines are.
-func (c *Control) Pools(context.Context) ([]scan.PoolStatus, error) {
+func (c *Control) Pools(ctx context.Context) ([]scan.PoolStatus, error) {
+	if err := Allowed(ctx, "engine.list"); err != nil {
+		return nil, err
+	}
 	if c.Engines == nil {
 		return nil, noDaemon("engine list")
 	}
@@ -333,6 +431,9 @@ func (c *Control) Pools(context.Context) ([]scan.PoolStatus, error) {
 
 // TestEngines shows the canaries to the engines of a pool, or of all.
 func (c *Control) TestEngines(ctx context.Context, pool string) iter.Seq2[Tested, error] {
+	if err := Allowed(ctx, "engine.test"); err != nil {
+		return func(yield func(Tested, error) bool) { yield(Tested{}, err) }
+	}
 	if c.Engines == nil {
 		return func(yield func(Tested, error) bool) { yield(Tested{}, noDaemon("engine test")) }
 	}
@@ -343,6 +444,18 @@ func noDaemon(what string) error {
 	return fault.New(fault.Unavailable, "control", what, errors.New("no daemon runs on this data folder"))
 }
 
+// ParseKey reads a key in the form of object.FormatKey, fault.Invalid if it is none.
+func ParseKey(s string) (string, error) {
+	key, err := object.ParseKey(s)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "control", "", err)
+	}
+	return key, nil
+}
+
+// FormatKey writes what ParseKey reads.
+func FormatKey(key string) string { return object.FormatKey(key) }
+
 func parseID(s string) (id ledger.ID, err error) {
 	if err := id.UnmarshalText([]byte(s)); err != nil {
 		return id, fault.New(fault.Invalid, "control", s, errors.New("not an id"))
@@ -350,10 +463,21 @@ func parseID(s string) (id ledger.ID, err error) {
 	return id, nil
 }
 
-// who names the operator: the user that this process runs as.
-func who() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
+// servedName is the name that the running parts know a unit by, of which shownName
+// is what its tenant sees.
+func servedName(u connectors.Unit) string {
+	if strings.HasPrefix(u.Name, UnitName(u.Tenant, "")) {
+		return u.Name
 	}
-	return "operator"
+	return UnitName(u.Tenant, u.Name)
+}
+
+// AsMachine is ctx as of the operator of the machine: the user that this process
+// runs as.
+func AsMachine(ctx context.Context) context.Context {
+	name := "operator"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return account.With(ctx, account.Machine(name))
 }

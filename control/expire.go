@@ -39,7 +39,7 @@ func (c *Control) Retain(ctx context.Context, tenants []int64, now time.Time) (r
 		func() (int64, error) { return c.Store.PurgeLogins(ctx, purgeBatch) },
 	}
 	for _, tenant := range tenants {
-		r, _, err := setting(ctx, c.Store, tenant, SettingRetention, startRetention)
+		r, _, err := settingOr(ctx, c.Store, tenant, SettingRetention, startRetention)
 		if err != nil {
 			return 0, err
 		}
@@ -69,7 +69,7 @@ func (c *Control) Retain(ctx context.Context, tenants []int64, now time.Time) (r
 // auditDays is the longest that any tenant keeps the audit: it is one chain.
 func (c *Control) auditDays(ctx context.Context, tenants []int64) (days int, err error) {
 	for _, tenant := range tenants {
-		r, _, err := setting(ctx, c.Store, tenant, SettingRetention, startRetention)
+		r, _, err := settingOr(ctx, c.Store, tenant, SettingRetention, startRetention)
 		if err != nil {
 			return 0, err
 		}

@@ -4,12 +4,19 @@ import (
 	"context"
 	"iter"
 
+	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
 )
 
 // Sources tells how sources and hooks go. fault.Unavailable where no daemon runs.
-func (c *Control) Sources(context.Context) ([]Feed, error) {
+func (c *Control) Sources(ctx context.Context) ([]Feed, error) {
+	if err := Allowed(ctx, "source.list"); err != nil {
+		return nil, err
+	}
+	if who, _ := account.From(ctx); who.Tenant != account.DefaultTenant {
+		return nil, nil // they are the configuration file's
+	}
 	if c.Feeds == nil {
 		return nil, noDaemon("source list")
 	}
@@ -19,6 +26,13 @@ func (c *Control) Sources(context.Context) ([]Feed, error) {
 // Messages lists dead letters, the newest first; of one source, or of all for "".
 func (c *Control) Messages(ctx context.Context, source string) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
+		if err := Allowed(ctx, "letter.list"); err != nil {
+			yield(Message{}, err)
+			return
+		}
+		if who, _ := account.From(ctx); who.Tenant != account.DefaultTenant {
+			return
+		}
 		for after := (ledger.ID{}); ; {
 			list, err := c.Store.Letters(ctx, source, after, page)
 			if err != nil {
@@ -42,12 +56,11 @@ func (c *Control) Messages(ctx context.Context, source string) iter.Seq2[Message
 
 // DropMessage forgets a dead letter. fault.NotFound if there is none of the id.
 func (c *Control) DropMessage(ctx context.Context, id string) (Effect, error) {
-	lid, err := parseID(id)
-	if err != nil {
-		return Effect{}, err
-	}
-	if err := c.Store.DropLetter(ctx, lid); err != nil {
-		return Effect{}, err
-	}
-	return Effect{ID: id, State: "done", Detail: "forgotten"}, nil
+	return get(ctx, c, act{action: "letter.drop", target: clip(id)}, func(ctx context.Context, _ account.Caller) (Effect, error) {
+		lid, err := parseID(id)
+		if err != nil {
+			return Effect{}, err
+		}
+		return Effect{ID: id, State: "done", Detail: "forgotten"}, c.Store.DropLetter(ctx, lid)
+	})
 }

@@ -54,7 +54,7 @@ func (c *Control) Notifications(ctx context.Context) (Notifications, error) {
 // SetNotifications sets it. Secrets are given in the clear; an empty one keeps
 // what was set before. fault.Invalid if a receiver may not be reached.
 func (c *Control) SetNotifications(ctx context.Context, to Notifications) error {
-	return changeSetting(ctx, c, "notification.set", SettingNotifications, Notifications{}, func(ctx context.Context, n *Notifications) error {
+	return enforceSetting(ctx, c, "notification.set", SettingNotifications, Notifications{}, func(ctx context.Context, n *Notifications) error {
 		for _, r := range to.Email.Recipients {
 			if !addressFit(r) {
 				return invalid("recipients", "not a mail address")

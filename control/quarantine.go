@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
@@ -22,6 +23,10 @@ const defaultAllow = 30 * 24 * time.Hour
 // Quarantined lists what is held, the newest first.
 func (c *Control) Quarantined(ctx context.Context, unit string) iter.Seq2[Quarantined, error] {
 	return func(yield func(Quarantined, error) bool) {
+		if err := Allowed(ctx, "quarantine.list"); err != nil {
+			yield(Quarantined{}, err)
+			return
+		}
 		f := ledger.QuarantineFilter{State: ledger.QuarantineHeld, Limit: page}
 		if unit != "" {
 			u, err := c.unit(ctx, unit)
@@ -43,11 +48,14 @@ func (c *Control) Quarantined(ctx context.Context, unit string) iter.Seq2[Quaran
 				return
 			}
 			for _, q := range items {
+				f.After = q.ID
+				if _, mine := names[q.Unit]; !mine {
+					continue
+				}
 				if !yield(Quarantined{ID: q.ID.String(), Time: q.At, Unit: names[q.Unit], Key: object.FormatKey(q.Key), Size: q.Size,
 					SHA256: hex.EncodeToString(q.SHA256), Threat: q.Threat, Reason: scan.Reason(q.Reason), Expires: q.Expires}, nil) {
 					return
 				}
-				f.After = q.ID
 			}
 			if len(items) < page {
 				return
@@ -123,17 +131,30 @@ func (c *Control) held(ctx context.Context, id string) (ledger.QuarantineItem, s
 	if err != nil {
 		return q, "", err
 	}
+	names, err := c.names(ctx)
+	if err != nil {
+		return q, "", err
+	}
+	name, mine := names[q.Unit]
+	if !mine {
+		return q, "", fault.New(fault.NotFound, "control.Quarantine", id, errors.New("nothing in quarantine has this id; quarantine list shows them"))
+	}
 	if q.State != ledger.QuarantineHeld {
 		return q, "", fault.New(fault.NotFound, "control.Quarantine", id, fmt.Errorf("it was %s already by %s", q.State, q.By))
 	}
-	names, err := c.names(ctx)
-	return q, names[q.Unit], err
+	return q, name, err
 }
 
 // Restore puts an object back where it was, or under r.To, byte for byte and
 // never over another one (fault.Exists), and allows its hash for the unit
 // before it appears, so that it is not put away again at once.
 func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error) {
+	return get(ctx, c, act{action: "quarantine.restore", target: clip(r.ID), dryRun: r.DryRun}, func(ctx context.Context, who account.Caller) (Effect, error) {
+		return c.restore(ctx, who, r)
+	})
+}
+
+func (c *Control) restore(ctx context.Context, who account.Caller, r RestoreRequest) (Effect, error) {
 	q, unit, err := c.held(ctx, r.ID)
 	if err != nil {
 		return Effect{}, err
@@ -154,7 +175,11 @@ func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error)
 		e.Detail = fmt.Sprintf("would write %d bytes and allow sha256 %x until %s", q.Size, q.SHA256, until.UTC().Format(time.RFC3339))
 		return e, nil
 	}
-	st, err := c.Open(ctx, unit)
+	u, err := c.unit(ctx, unit)
+	if err != nil {
+		return Effect{}, err
+	}
+	st, err := c.Open(ctx, servedName(u))
 	if err != nil {
 		return Effect{}, err
 	}
@@ -162,10 +187,10 @@ func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error)
 	if err != nil {
 		return Effect{}, err
 	}
-	if err := c.Store.Allow(ctx, ledger.AllowanceRow{Unit: q.Unit, SHA256: q.SHA256, By: who(), Until: until}); err != nil {
+	if err := c.Store.Allow(ctx, ledger.AllowanceRow{Unit: q.Unit, SHA256: q.SHA256, By: who.Name, Until: until}); err != nil {
 		return Effect{}, err
 	}
-	if _, err := c.Vault.Restore(ctx, quarantine.Item{Key: q.Object}, q.SHA256, st, unit, key); err != nil {
+	if _, err := c.Vault.Restore(ctx, quarantine.Item{Key: q.Object}, q.SHA256, st, servedName(u), key); err != nil {
 		if !before { // what was not restored is not allowed either
 			err = errors.Join(err, c.Store.Disallow(context.WithoutCancel(ctx), q.Unit, q.SHA256))
 		}
@@ -174,7 +199,7 @@ func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error)
 		}
 		return Effect{}, err
 	}
-	if err := c.Store.QuarantineSet(ctx, q.ID, ledger.QuarantineRestored, who()); err != nil {
+	if err := c.Store.QuarantineSet(ctx, q.ID, ledger.QuarantineRestored, who.Name); err != nil {
 		return Effect{}, err
 	}
 	e.State, e.Detail = "done", "allowed until "+until.UTC().Format(time.RFC3339)
@@ -183,6 +208,12 @@ func (c *Control) Restore(ctx context.Context, r RestoreRequest) (Effect, error)
 
 // Purge destroys an object for good.
 func (c *Control) Purge(ctx context.Context, id string, dryRun bool) (Effect, error) {
+	return get(ctx, c, act{action: "quarantine.purge", target: clip(id), dryRun: dryRun}, func(ctx context.Context, who account.Caller) (Effect, error) {
+		return c.purgeOne(ctx, who, id, dryRun)
+	})
+}
+
+func (c *Control) purgeOne(ctx context.Context, who account.Caller, id string, dryRun bool) (Effect, error) {
 	q, unit, err := c.held(ctx, id)
 	if err != nil {
 		return Effect{}, err
@@ -191,7 +222,7 @@ func (c *Control) Purge(ctx context.Context, id string, dryRun bool) (Effect, er
 	if dryRun {
 		return e, nil
 	}
-	return e.done("destroyed"), c.purge(ctx, q, who())
+	return e.done("destroyed"), c.purge(ctx, q, who.Name)
 }
 
 func (e Effect) done(detail string) Effect {

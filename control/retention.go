@@ -31,7 +31,7 @@ func (c *Control) Retention(ctx context.Context) (Retention, error) {
 
 // SetRetention sets it; nil leaves a part.
 func (c *Control) SetRetention(ctx context.Context, audit *int, reports, realTime *Period) error {
-	return changeSetting(ctx, c, "retention.set", SettingRetention, startRetention, func(_ context.Context, r *Retention) error {
+	return enforceSetting(ctx, c, "retention.set", SettingRetention, startRetention, func(_ context.Context, r *Retention) error {
 		set(&r.AuditDays, audit)
 		set(&r.Reports, reports)
 		set(&r.RealTime, realTime)
@@ -48,7 +48,7 @@ func (c *Control) SetRetention(ctx context.Context, audit *int, reports, realTim
 // beginning of the one chain that all tenants share, so a tenant's own may be
 // there for longer than it keeps them.
 func (c *Control) auditFrom(ctx context.Context, tenant int64) (time.Time, error) {
-	r, _, err := setting(ctx, c.Store, tenant, SettingRetention, startRetention)
+	r, _, err := settingOr(ctx, c.Store, tenant, SettingRetention, startRetention)
 	return daysAgo(time.Now(), r.AuditDays), err
 }
 

@@ -3,72 +3,54 @@ package control
 import (
 	"context"
 
-	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
-// The names of settings: one of each in a tenant.
-const (
-	SettingNotifications = "notifications"
-	SettingSMTP          = "smtp"
-	SettingRetention     = "retention"
-)
-
-// setting reads a tenant's setting: start, and a noun without an id, where
-// nobody set it.
-func setting[T any](ctx context.Context, s NounStore, tenant int64, name string, start T) (T, ledger.Noun, error) {
-	n, err := s.NounNamed(ctx, tenant, ledger.Setting, name)
+// setting reads a tenant's setting of a name: T's zero value if it was never set.
+func setting[T any](ctx context.Context, c *Control, tenant int64, name string) (v T, err error) {
+	n, err := c.Store.NounNamed(ctx, tenant, ledger.Setting, name)
 	if fault.Is(err, fault.NotFound) {
-		return start, ledger.Noun{Tenant: tenant, Kind: ledger.Setting, Name: name}, nil
+		return v, nil
 	}
 	if err != nil {
-		return start, n, err
+		return v, err
 	}
-	body, err := decode[T](n)
-	return body, n, err
+	return decode[T](n)
 }
 
-// putSetting writes what setting read.
-func (c *Control) putSetting(ctx context.Context, n ledger.Noun, body any) error {
-	if err := encode(&n, body); err != nil {
+// changeSetting changes a tenant's setting; what f refuses stays as it was. Two
+// at once are done one after the other.
+func changeSetting[T any](ctx context.Context, c *Control, tenant int64, name string, f func(v *T) error) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	for {
+		n, err := c.Store.NounNamed(ctx, tenant, ledger.Setting, name)
+		missing := fault.Is(err, fault.NotFound)
+		if err != nil && !missing {
+			return err
+		}
+		var v T
+		if !missing {
+			if v, err = decode[T](n); err != nil {
+				return err
+			}
+		}
+		if err := f(&v); err != nil {
+			return err
+		}
+		n.Tenant, n.Kind, n.Name = tenant, ledger.Setting, name
+		if err := encode(&n, v); err != nil {
+			return err
+		}
+		if missing {
+			_, err = c.Store.AddNoun(ctx, n)
+		} else {
+			_, err = c.Store.SetNoun(ctx, n)
+		}
+		if fault.Is(err, fault.Changed, fault.Exists) { // another node did so meanwhile
+			continue
+		}
 		return err
 	}
-	var err error
-	if n.ID == (ledger.ID{}) {
-		_, err = c.addNoun(ctx, n)
-	} else {
-		_, err = c.setNoun(ctx, n)
-	}
-	return err
-}
-
-// getSetting is what the caller's tenant has set.
-func getSetting[T any](ctx context.Context, c *Control, action, name string, start T) (T, error) {
-	return get(ctx, c, act{action: action}, func(ctx context.Context, who account.Caller) (T, error) {
-		body, _, err := setting(ctx, c.Store, who.Tenant, name, start)
-		return body, err
-	})
-}
-
-// changeSetting changes what the caller's tenant has set.
-func changeSetting[T any](ctx context.Context, c *Control, action, name string, start T, change func(ctx context.Context, body *T) error) error {
-	return c.do(ctx, act{action: action}, func(ctx context.Context, who account.Caller) error {
-		body, n, err := setting(ctx, c.Store, who.Tenant, name, start)
-		if err != nil {
-			return err
-		}
-		if err := change(ctx, &body); err != nil {
-			return err
-		}
-		return c.putSetting(ctx, n, body)
-	})
-}
-
-// reseal is a sealed text that was given anew; an empty one leaves what was there.
-func (c *Control) reseal(place, given, before string) string {
-	if given == "" {
-		return before
-	}
-	return c.Seal.Seal(place, given)
 }

@@ -50,7 +50,7 @@ func (c *Control) SMTP(ctx context.Context) (SMTP, error) {
 
 // SetSMTP changes it. fault.Invalid if the server may not be reached.
 func (c *Control) SetSMTP(ctx context.Context, ch SMTPChange) error {
-	return changeSetting(ctx, c, "smtp.set", SettingSMTP, startSMTP, func(ctx context.Context, s *SMTP) error {
+	return enforceSetting(ctx, c, "smtp.set", SettingSMTP, startSMTP, func(ctx context.Context, s *SMTP) error {
 		host := s.Host
 		set(&s.Host, ch.Host)
 		set(&s.Port, ch.Port)

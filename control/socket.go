@@ -66,6 +66,17 @@ func Handler(c *Control) http.Handler {
 	serve(mux, "drop-message", func(ctx context.Context, id string) iter.Seq2[Effect, error] { return one(c.DropMessage(ctx, id)) })
 	serve(mux, "pools", func(ctx context.Context, _ struct{}) iter.Seq2[[]scan.PoolStatus, error] { return one(c.Pools(ctx)) })
 	serve(mux, "test-engines", func(ctx context.Context, pool string) iter.Seq2[Tested, error] { return c.TestEngines(ctx, pool) })
+	serve(mux, "members", func(ctx context.Context, _ struct{}) iter.Seq2[[]Member, error] { return one(c.Members(ctx)) })
+	serve(mux, "add-member", func(ctx context.Context, m MemberChange) iter.Seq2[Effect, error] { return one(c.AddMember(ctx, m)) })
+	serve(mux, "remove-member", func(ctx context.Context, login string) iter.Seq2[Effect, error] {
+		return one(c.RemoveMember(ctx, login))
+	})
+	serve(mux, "member-role", func(ctx context.Context, m MemberChange) iter.Seq2[Effect, error] {
+		return one(c.SetMemberRole(ctx, m))
+	})
+	serve(mux, "member-password", func(ctx context.Context, m MemberChange) iter.Seq2[Effect, error] {
+		return one(c.SetMemberPassword(ctx, m))
+	})
 	return mux
 }
 
@@ -93,7 +104,7 @@ func serve[A, T any](mux *http.ServeMux, name string, f func(context.Context, A)
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		out := bufio.NewWriter(w)
 		enc := json.NewEncoder(out)
-		for v, err := range f(r.Context(), arg) {
+		for v, err := range f(AsMachine(r.Context()), arg) {
 			var line reply
 			if err != nil {
 				line.Error = &wireError{fault.KindOf(err), err.Error()}
@@ -168,6 +179,10 @@ func Dial(ctx context.Context, data string) (*Remote, error) {
 		MaxIdleConns: 2, IdleConnTimeout: 10 * time.Second}
 	return &Remote{path: path, client: &http.Client{Transport: t}}, nil
 }
+
+// HTTP is a client for the daemon's API, at http://daemon/api/, as the operator
+// of the machine.
+func (r *Remote) HTTP() *http.Client { return r.client }
 
 // Close gives the connections back.
 func (r *Remote) Close() error {
@@ -306,4 +321,29 @@ func (r *Remote) Pools(ctx context.Context) ([]scan.PoolStatus, error) {
 // TestEngines is Control.TestEngines.
 func (r *Remote) TestEngines(ctx context.Context, pool string) iter.Seq2[Tested, error] {
 	return call[Tested](ctx, r, "test-engines", pool)
+}
+
+// Members is Control.Members.
+func (r *Remote) Members(ctx context.Context) ([]Member, error) {
+	return only(call[[]Member](ctx, r, "members", struct{}{}))
+}
+
+// AddMember is Control.AddMember.
+func (r *Remote) AddMember(ctx context.Context, m MemberChange) (Effect, error) {
+	return only(call[Effect](ctx, r, "add-member", m))
+}
+
+// RemoveMember is Control.RemoveMember.
+func (r *Remote) RemoveMember(ctx context.Context, login string) (Effect, error) {
+	return only(call[Effect](ctx, r, "remove-member", login))
+}
+
+// SetMemberRole is Control.SetMemberRole.
+func (r *Remote) SetMemberRole(ctx context.Context, m MemberChange) (Effect, error) {
+	return only(call[Effect](ctx, r, "member-role", m))
+}
+
+// SetMemberPassword is Control.SetMemberPassword.
+func (r *Remote) SetMemberPassword(ctx context.Context, m MemberChange) (Effect, error) {
+	return only(call[Effect](ctx, r, "member-password", m))
 }

@@ -63,10 +63,11 @@ type Storage struct {
 	Unit     string        `json:"unit"`
 	URL      string        `json:"url"`
 	Workflow string        `json:"workflow"`
-	State    string        `json:"state"` // ok, degraded, down, disabled, unknown (no daemon to ask)
+	State    string        `json:"state"` // ok, degraded, down, gone, unknown (no daemon to ask)
 	Detail   string        `json:"detail,omitempty"`
-	Pending  int64         `json:"pending"` // entries that wait
-	Sweep    time.Duration `json:"sweep"`   // the interval
+	Gone     time.Time     `json:"gone,omitzero"` // since when nothing names it any more; what is known of it stays
+	Pending  int64         `json:"pending"`       // entries that wait
+	Sweep    time.Duration `json:"sweep"`         // the interval
 	Swept    time.Time     `json:"swept,omitzero"`
 	Caps     []string      `json:"caps"`
 }
@@ -74,7 +75,8 @@ type Storage struct {
 // Coverage is how much of a unit has a verdict, and how fresh that is.
 type Coverage struct {
 	Unit      string        `json:"unit"`
-	Keys      int64         `json:"keys"` // in the inventory
+	Gone      time.Time     `json:"gone,omitzero"` // since when nothing names the unit any more
+	Keys      int64         `json:"keys"`          // in the inventory
 	Counts    []Count       `json:"counts"`
 	Unscanned int64         `json:"unscanned"` // of the keys: not_scanned, for whatever reason, and those without a verdict
 	Pending   int64         `json:"pending"`
@@ -148,8 +150,9 @@ type Feed struct {
 	Kind      string    `json:"kind"` // source, or the hook's
 	URL       string    `json:"url"`  // where it receives from; of a hook its path
 	Connected bool      `json:"connected"`
-	Error     string    `json:"error,omitempty"`
-	Received  int64     `json:"received"` // messages or calls
+	Error     string    `json:"error,omitempty"`   // the last one, until something succeeds
+	ErrorAt   time.Time `json:"error_at,omitzero"` // when it came
+	Received  int64     `json:"received"`          // messages or calls
 	Acked     int64     `json:"acked"`
 	Buried    int64     `json:"buried"`  // kept as dead letters
 	Refused   int64     `json:"refused"` // calls that did not prove who they are

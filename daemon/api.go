@@ -3,47 +3,41 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/api"
 	"github.com/landwaiter/landwaiter/config"
+	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/fault"
-	"github.com/landwaiter/landwaiter/internal/seal"
 )
 
-// openSeal opens the box that keeps operators' secrets, with the key of the
-// configuration or else of the data folder.
-func openSeal(c *config.Config) (*seal.Box, error) {
-	var key []byte
-	var err error
-	if text := c.EncryptionKey.Reveal(); text != "" {
-		key, err = seal.ParseKey(text)
-	} else {
-		key, err = seal.Load(c.Data)
-	}
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "daemon.Open", "", fmt.Errorf("encryption key: %w", err))
-	}
-	return seal.New(key)
-}
-
 // openAPI makes what operators reach over HTTP.
-func (d *Daemon) openAPI(c *config.Config) error {
+func (d *Daemon) openAPI(ctx context.Context, c *config.Config) error {
 	var err error
 	if d.seal, err = openSeal(c); err != nil {
+		return err
+	}
+	k := &keeper{dir: c.Data, given: c.EncryptionKey.IsSet(), shared: c.Store.DSN.IsSet(), box: d.seal, db: d.db}
+	if err := k.finish(ctx); err != nil {
 		return err
 	}
 	signing, err := d.seal.Derive("access tokens")
 	if err != nil {
 		return err
 	}
-	d.control.Seal, d.control.Tokens = d.seal, account.NewTokens(signing, nil)
+	d.control.Seal, d.control.Tokens, d.control.Keeper = d.seal, account.NewTokens(signing, nil), k
 	if d.control.Guard, err = openGuard(c); err != nil {
 		return err
 	}
 	d.openNotices()
+	d.control.Mail = d.outbox
 	d.control.Apply = d.applyNouns
+	d.control.Checks = func(ctx context.Context) (parts []control.Part) {
+		for _, ch := range d.checks() {
+			parts = append(parts, control.Part{Name: ch.name, Advisory: ch.advisory, Err: ch.run(ctx)})
+		}
+		return parts
+	}
 	d.api, err = api.New(api.Options{Control: d.control, Version: d.o.Version, Log: d.log})
 	return err
 }

@@ -54,18 +54,18 @@ func TestLocalReads(t *testing.T) {
 		if n := len(entries(t, l.Control, control.EntryQuery{Verdict: "infected"})); n != 1 {
 			t.Errorf("%d entries", n)
 		}
-		if _, err := l.Explain(t.Context(), "in", "bad"); err != nil {
+		if _, err := l.Explain(control.AsMachine(t.Context()), "in", "bad"); err != nil {
 			t.Error(err)
 		}
-		for q, err := range l.Quarantined(t.Context(), "") {
+		for q, err := range l.Quarantined(control.AsMachine(t.Context()), "") {
 			if err != nil {
 				t.Error(err)
 			}
-			if e, err := l.Restore(t.Context(), control.RestoreRequest{ID: q.ID, DryRun: true}); err != nil || e.State != "planned" {
+			if e, err := l.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: q.ID, DryRun: true}); err != nil || e.State != "planned" {
 				t.Errorf("dry run: %+v, %v", e, err)
 			}
 		}
-		if s, err := l.Storages(t.Context()); err != nil || len(s) != 1 || !strings.HasPrefix(s[0].Detail, "no daemon runs") {
+		if s, err := l.Storages(control.AsMachine(t.Context())); err != nil || len(s) != 1 || !strings.HasPrefix(s[0].Detail, "no daemon runs") {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
@@ -78,7 +78,7 @@ func TestLocalReads(t *testing.T) {
 	put(t, filepath.Join(in, "more"), []byte("x"))
 	r.verdict("in", "more", "clean")
 	// What changes something finds the daemon.
-	if _, err := l.Replay(t.Context(), r.records("in", "more")[0].ID); !fault.Is(err, fault.Exists) {
+	if _, err := l.Replay(control.AsMachine(t.Context()), r.records("in", "more")[0].ID); !fault.Is(err, fault.Exists) {
 		t.Errorf("replay beside a daemon: got %v, want Exists", err)
 	}
 }
@@ -99,7 +99,7 @@ func TestLocalRestore(t *testing.T) {
 	}
 	l := w.local()
 	var item control.Quarantined
-	for q, err := range l.Quarantined(t.Context(), "") {
+	for q, err := range l.Quarantined(control.AsMachine(t.Context()), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestLocalRestore(t *testing.T) {
 			}
 		}
 	}
-	if e, err := l.Restore(t.Context(), control.RestoreRequest{ID: item.ID}); err != nil || e.State != "done" {
+	if e, err := l.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: item.ID}); err != nil || e.State != "done" {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	if got, err := os.ReadFile(filepath.Join(in, "bad")); err != nil || !bytes.Equal(got, eicar()) {
@@ -163,7 +163,7 @@ func TestRestore(t *testing.T) {
 		put(t, filepath.Join(in, name), bad(n))
 		var found control.Quarantined
 		w.eventually(name+" in quarantine", func() error {
-			for q, err := range c.Quarantined(t.Context(), "in") {
+			for q, err := range c.Quarantined(control.AsMachine(t.Context()), "in") {
 				if err != nil {
 					return err
 				}
@@ -187,7 +187,7 @@ func TestRestore(t *testing.T) {
 	taken := catch("taken", 1)
 	put(t, filepath.Join(in, "taken"), []byte("somebody else's"))
 	r.verdict("in", "taken", "clean")
-	if _, err := c.Restore(t.Context(), control.RestoreRequest{ID: taken.ID}); !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), "--to") {
+	if _, err := c.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: taken.ID}); !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), "--to") {
 		t.Errorf("taken: got %v, want Exists that names --to", err)
 	}
 	if got, err := os.ReadFile(filepath.Join(in, "taken")); err != nil || string(got) != "somebody else's" {
@@ -197,7 +197,7 @@ func TestRestore(t *testing.T) {
 	if rec := r.verdict("in", "again", "infected"); rec.Decision != "blocked" {
 		t.Errorf("a restore that failed has allowed the hash: %+v", rec)
 	}
-	if _, err := c.Restore(t.Context(), control.RestoreRequest{ID: taken.ID, To: "dir/other"}); err != nil {
+	if _, err := c.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: taken.ID, To: "dir/other"}); err != nil {
 		t.Fatal(err)
 	}
 	if rec := r.verdict("in", "dir/other", "infected"); rec.Decision != "allowed" || rec.By == "" {
@@ -206,22 +206,22 @@ func TestRestore(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(in, "dir/other")); err != nil || !bytes.Equal(got, bad(1)) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := c.Restore(t.Context(), control.RestoreRequest{ID: taken.ID}); !fault.Is(err, fault.NotFound) {
+	if _, err := c.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: taken.ID}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("restored twice: %v", err)
 	}
-	if _, err := c.Restore(t.Context(), control.RestoreRequest{ID: "nonsense"}); !fault.Is(err, fault.Invalid) {
+	if _, err := c.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: "nonsense"}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("nonsense: %v", err)
 	}
 
 	// A purged object is gone for good.
 	gone := catch("gone", 2)
-	if e, err := c.Purge(t.Context(), gone.ID, true); err != nil || e.State != "planned" {
+	if e, err := c.Purge(control.AsMachine(t.Context()), gone.ID, true); err != nil || e.State != "planned" {
 		t.Errorf("dry run: %+v, %v", e, err)
 	}
-	if _, err := c.Purge(t.Context(), gone.ID, false); err != nil {
+	if _, err := c.Purge(control.AsMachine(t.Context()), gone.ID, false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Restore(t.Context(), control.RestoreRequest{ID: gone.ID}); !fault.Is(err, fault.NotFound) {
+	if _, err := c.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: gone.ID}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("purged and restored: %v", err)
 	}
 
@@ -229,7 +229,7 @@ func TestRestore(t *testing.T) {
 	loops := 0
 	for i := range 5 {
 		q := catch(fmt.Sprintf("loop%d", i), 100+i)
-		if _, err := c.Restore(t.Context(), control.RestoreRequest{ID: q.ID}); err != nil {
+		if _, err := c.Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: q.ID}); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually("the look at what was restored", func() error {
@@ -262,7 +262,7 @@ func TestExpiry(t *testing.T) {
 		r.verdict("in", fmt.Sprint(i), "infected")
 	}
 	held := func() (l []control.Quarantined) {
-		for q, err := range r.Control().Quarantined(t.Context(), "") {
+		for q, err := range r.Control().Quarantined(control.AsMachine(t.Context()), "") {
 			if err != nil {
 				t.Fatal(err)
 			}

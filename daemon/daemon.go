@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,7 +25,6 @@ import (
 	notices "github.com/landwaiter/landwaiter/notify"
 	"github.com/landwaiter/landwaiter/pipeline"
 	"github.com/landwaiter/landwaiter/remediation"
-	"github.com/landwaiter/landwaiter/remediation/quarantine"
 	"github.com/landwaiter/landwaiter/scan/box"
 	"github.com/landwaiter/landwaiter/store"
 )
@@ -46,6 +44,9 @@ type Options struct {
 	// Ready is called with the listener's address ("" if there is none) when the
 	// daemon is ready.
 	Ready func(addr string)
+	// Setup is called with the command that makes the first administrator, while
+	// there is none; nil = it is logged.
+	Setup func(command string)
 	// Version is of this release, for the API's document.
 	Version string
 }
@@ -76,6 +77,7 @@ type Daemon struct {
 	emptied  map[string]bool // accounts that listed nothing, once
 	mu       sync.Mutex
 	units    map[string]pipeline.Unit // as served, by name
+	index    *index                   // of units, for the router
 	waiting  map[string]error         // of those, what could not be opened as it is set now, and why
 	heard    map[int64]time.Time      // when the last event of a unit was noted
 	unasked  map[string]error         // accounts, and why they could not be asked last
@@ -112,6 +114,9 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.pools, err = openPools(ctx, c, d.box, o.Log); err != nil {
 		return nil, err
 	}
+	if err := d.apart(c.Units); err != nil {
+		return nil, err
+	}
 	if err := d.openQuarantine(ctx, (&fileURL{d.quarantineDir()}).String()); err != nil {
 		return nil, err
 	}
@@ -124,7 +129,7 @@ func Open(ctx context.Context, o Options) (_ *Daemon, err error) {
 		Bounds:   d.bounds(c), Full: d.disk.full, Finished: d.finished, Swept: d.swept, Heard: d.hears,
 	})
 	d.control = &control.Control{Store: d.db, Open: d.opened, Vault: d.vault.Vault, Engines: d.pools, Fault: d.fault}
-	if err := d.openAPI(c); err != nil {
+	if err := d.openAPI(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := d.recall(ctx, c); err != nil {
@@ -153,10 +158,8 @@ func (d *Daemon) fault(unit int64) error {
 	if err := d.pipe.Fault(unit); err != nil {
 		return err
 	}
-	for _, u := range d.list() {
-		if u.ID == unit {
-			return d.unopened(u.Name)
-		}
+	if name := d.indexed().numbers[unit]; name != "" {
+		return d.unopened(name)
 	}
 	return nil
 }
@@ -182,62 +185,6 @@ func openStore(ctx context.Context, o store.Options) (*store.DB, error) {
 	}
 }
 
-// openQuarantine opens the vault's unit. It is in the set, so that plans can
-// name it, and never watched.
-func (d *Daemon) openQuarantine(ctx context.Context, at string) error {
-	u, err := url.Parse(at)
-	if err != nil {
-		return fault.New(fault.Invalid, "daemon.Quarantine", at, err)
-	}
-	if err := os.MkdirAll(u.Path, 0o700); err != nil {
-		return fmt.Errorf("quarantine: %w", err)
-	}
-	if err := d.set.Open(ctx, connectors.Unit{Name: control.QuarantineUnit, URL: at}, d.open); err != nil {
-		return err
-	}
-	st, err := d.set.Get(control.QuarantineUnit)
-	if err != nil {
-		return err
-	}
-	d.vault = &vault{Vault: quarantine.New(control.QuarantineUnit, st), db: d.db}
-	return nil
-}
-
-// enterQuarantine writes into the ledger where the vault is.
-func (d *Daemon) enterQuarantine(ctx context.Context) (err error) {
-	u := connectors.Unit{Name: control.QuarantineUnit, URL: (&fileURL{d.quarantineDir()}).String(), Disabled: true, Managed: true}
-	d.vault.place, err = d.db.EnsureUnit(ctx, u)
-	return err
-}
-
-func (d *Daemon) quarantineDir() string {
-	if d.o.Quarantine != "" {
-		return abs(d.o.Quarantine)
-	}
-	return filepath.Join(abs(d.o.Config.Data), "quarantine")
-}
-
-// open opens a unit. A probe that the storage did not answer is no result: the
-// unit counts as not open, and is tried again.
-func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Storage, error) {
-	driver, err := all.Open(ctx, u)
-	if err != nil {
-		return nil, err
-	}
-	p, err := connectors.Probe(ctx, u, driver)
-	if err != nil && (ctx.Err() != nil || fault.Is(err, fault.Unavailable, fault.Throttled)) {
-		return nil, errors.Join(err, driver.Close())
-	}
-	if err != nil {
-		d.log.Warn("probe failed: what it would have proven is not used", "unit", u.Name, "err", err)
-	}
-	o := connectors.Options{Probed: &p}
-	if d.metrics != nil {
-		o.Observer = d.metrics
-	}
-	return connectors.NewStorage(u, driver, o), nil
-}
-
 // remoteWorkers is how many small objects are in work at once where some of the
 // units are reached over a network.
 const remoteWorkers = 64
@@ -258,6 +205,7 @@ func (d *Daemon) bounds(c *config.Config) pipeline.Bounds {
 
 func (d *Daemon) finished(e *ledger.Entry) {
 	d.metrics.entry(e)
+	d.control.Stream.Publish(e)
 	if d.o.Finished != nil {
 		d.o.Finished(e)
 	}

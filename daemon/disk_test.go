@@ -97,7 +97,7 @@ func TestDiskFull(t *testing.T) {
 				}
 			}
 			held := 0
-			for _, err := range r.Control().Quarantined(t.Context(), "") {
+			for _, err := range r.Control().Quarantined(control.AsMachine(t.Context()), "") {
 				if err != nil {
 					t.Fatal(err)
 				}

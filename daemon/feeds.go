@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,29 @@ type feed struct {
 	name, url string
 	events.Source
 	ended atomic.Pointer[error] // why it cannot work as it is configured
+
+	mu     sync.Mutex
+	lapse  string    // what goes wrong, as seen last
+	lapsed time.Time // since when
+}
+
+// error says what goes wrong with a source and since when, as far as anybody
+// looked. It is "" again when the source received something.
+func (s *feed) error(now time.Time) (string, time.Time) {
+	text := s.Status().Error
+	if s.ended.Load() != nil {
+		text = s.trouble().Error()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case text == "":
+		s.lapsed = time.Time{}
+	case text != s.lapse:
+		s.lapsed = now
+	}
+	s.lapse = text
+	return s.lapse, s.lapsed
 }
 
 // trouble says why a source receives nothing now, nil if it does.
@@ -116,6 +140,7 @@ func (f *feeds) tell(ctx context.Context, d *Daemon) error {
 			return err
 		}
 		for _, s := range f.sources {
+			s.error(time.Now())
 			connected := s.Status().Connected
 			switch {
 			case connected && !was[s.name]:
@@ -191,13 +216,11 @@ func (f *feeds) check(context.Context) error {
 func (f *feeds) list() (list []control.Feed) {
 	for _, s := range f.sources {
 		st := s.Status()
-		if s.ended.Load() != nil {
-			st.Error = s.trouble().Error()
-		}
-		list = append(list, control.Feed{Name: s.name, Kind: "source", URL: s.url, Connected: st.Connected, Error: st.Error, Strays: f.router.strays(s.name), Received: st.Received, Acked: st.Acked, Buried: st.Buried, Last: st.Last})
+		text, at := s.error(time.Now())
+		list = append(list, control.Feed{Name: s.name, Kind: "source", URL: s.url, Connected: st.Connected, Error: text, ErrorAt: at, Strays: f.router.strays(s.name), Received: st.Received, Acked: st.Acked, Buried: st.Buried, Last: st.Last})
 	}
 	for _, st := range f.hooks.Status() {
-		h := control.Feed{Name: st.Name, Kind: st.Kind, URL: webhook.Prefix + st.Name, Connected: true, Error: st.Error,
+		h := control.Feed{Name: st.Name, Kind: st.Kind, URL: webhook.Prefix + st.Name, Connected: true, Error: st.Error, ErrorAt: st.ErrorAt,
 			Received: st.Accepted + refusals(st), Acked: st.Accepted, Buried: st.Buried, Refused: refusals(st), Strays: f.router.strays(hookSource + st.Name), Last: st.Last}
 		for _, c := range st.Confirm {
 			h.Note = "open this to confirm the subscription of " + c.Topic + ": " + c.URL

@@ -11,46 +11,20 @@ import (
 
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/events"
+	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 	"github.com/landwaiter/landwaiter/test/servers"
 )
-
-func TestKeyIn(t *testing.T) {
-	for _, c := range []struct {
-		url  string
-		n    events.Notice
-		want string // "" = not in it
-	}{
-		{"s3://landing", events.Notice{Vendor: "s3", Container: "landing", Key: "a/b"}, "a/b"},
-		{"s3://landing/in%20box?region=x", events.Notice{Vendor: "s3", Container: "landing", Key: "in box/b"}, "b"},
-		{"s3://landing/in", events.Notice{Vendor: "s3", Container: "landing", Key: "inbox/b"}, ""},
-		{"s3://landing/in", events.Notice{Vendor: "s3", Container: "landing", Key: "in/"}, ""},
-		{"s3://landing", events.Notice{Vendor: "s3", Container: "Landing", Key: "a"}, ""},
-		{"s3://landing", events.Notice{Vendor: "gs", Container: "landing", Key: "a"}, ""},
-		{"gs://landing/x", events.Notice{Vendor: "gs", Container: "landing", Key: "x/a"}, "a"},
-		{"azblob://acc/box/in", events.Notice{Vendor: "azblob", Account: "acc", Container: "box", Key: "in/a"}, "a"},
-		{"azblob://acc/box", events.Notice{Vendor: "azblob", Container: "box", Key: "a"}, "a"},
-		{"azblob://acc/box", events.Notice{Vendor: "azblob", Account: "other", Container: "box", Key: "a"}, ""},
-		{"azblob://acc/box", events.Notice{Vendor: "azblob", Account: "acc", Container: "boxes", Key: "a"}, ""},
-		{"file:///srv", events.Notice{Vendor: events.ByUnit, Container: "u", Key: "a"}, "a"},
-		{"file:///srv", events.Notice{Vendor: events.ByUnit, Container: "v", Key: "a"}, ""},
-		{"file:///srv", events.Notice{Vendor: events.ByUnit, Container: "u"}, ""},
-		{"file:///srv", events.Notice{Vendor: "file", Key: "a"}, ""},
-	} {
-		key, ok := keyIn(connectors.Unit{Name: "u", URL: c.url}, &c.n)
-		if ok != (c.want != "") || ok && key != c.want {
-			t.Errorf("%s, %+v: %q, %v; want %q", c.url, c.n, key, ok, c.want)
-		}
-	}
-}
 
 // A deletion that is told is no more than a reason to look, and its version is
 // not the one to be found.
 func TestDeletionIsALook(t *testing.T) {
 	n := events.Notice{Vendor: "s3", Op: object.Delete, Version: "v1", Key: "a"}
-	if ev := eventOf(connectors.Unit{Name: "u"}, "a", &n, "queue"); ev.Op != object.Look || ev.Version != "" {
+	if ev := eventOf("u", "a", &n, "queue"); ev.Op != object.Look || ev.Version != "" {
 		t.Errorf("%+v", ev)
 	}
 }
@@ -122,9 +96,45 @@ func TestHook(t *testing.T) {
 	if l := r.records("other", "bad"); len(l) > 0 {
 		t.Errorf("a unit that is not the hook's was looked at: %+v", l)
 	}
-	feeds, err := r.Control().Sources(t.Context())
-	if err != nil || len(feeds) != 1 || feeds[0].Acked != 2 || feeds[0].Refused != 1 {
-		t.Errorf("%+v, %v", feeds, err)
+	feeds, err := r.Control().Sources(control.AsMachine(t.Context()))
+	if err != nil || len(feeds) != 1 || feeds[0].Acked != 2 || feeds[0].Refused != 1 || feeds[0].Error != "" || !feeds[0].ErrorAt.IsZero() {
+		t.Errorf("%+v, %v: a call that is accepted clears what was refused", feeds, err)
+	}
+	if got := call("landing", "bad", "not the token"); got/100 == 2 {
+		t.Errorf("a stranger got %d", got)
+	}
+	feeds, err = r.Control().Sources(control.AsMachine(t.Context()))
+	if err != nil || len(feeds) != 1 || feeds[0].Error == "" || time.Since(feeds[0].ErrorAt) > 10*time.Minute {
+		t.Errorf("%+v, %v: want the refusal and its time", feeds, err)
+	}
+}
+
+// A said is a source that says of itself what the test wants.
+type said struct {
+	events.Source
+	status events.Status
+}
+
+func (s *said) Status() events.Status { return s.status }
+
+// TestSourceError follows what goes wrong with a source, and since when.
+func TestSourceError(t *testing.T) {
+	src := &said{}
+	f := &feed{name: "q", Source: src}
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for i, c := range []struct {
+		says  string
+		since time.Duration // -1 = not at all
+	}{{"", -1}, {"refused", 1}, {"refused", 1}, {"connection lost", 3}, {"", -1}, {"refused", 5}} {
+		src.status.Error = c.says
+		text, since := f.error(at.Add(time.Duration(i) * time.Minute))
+		want := time.Time{}
+		if c.since >= 0 {
+			want = at.Add(c.since * time.Minute)
+		}
+		if text != c.says || !since.Equal(want) {
+			t.Errorf("%d: %q since %v, want %q since %v", i, text, since, c.says, want)
+		}
 	}
 }
 
@@ -170,4 +180,40 @@ units:
 		}
 		return nil
 	})
+	if s := r.state("acc.in-two"); s.State != "gone" || time.Since(s.Gone) > 10*time.Minute {
+		t.Errorf("the unit that went: %+v", s)
+	}
+	if s := r.state("acc.in-one"); !s.Gone.IsZero() {
+		t.Errorf("the unit that stayed: %+v", s)
+	}
+	covered, err := r.Control().Coverage(control.AsMachine(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range covered {
+		if c.Gone.IsZero() == (c.Unit == "acc.in-two") {
+			t.Errorf("coverage of %s: %+v", c.Unit, c)
+		}
+	}
+
+	// A discovered unit is proven by its name, beside the daemon.
+	c, err := config.Load(config.Options{File: w.file, Unresolved: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings := 0
+	if err := Conform(t.Context(), c, "acc.in-one", nil, func(f connectors.Finding) {
+		findings++
+		if f.State == connectors.Failed && f.Check == "open" {
+			t.Errorf("%+v", f)
+		}
+	}); err != nil || findings < 5 {
+		t.Errorf("conform of a discovered unit: %d findings, %v", findings, err)
+	}
+	for name, want := range map[string]string{"acc.in-two": "gone since 20", "acc.never": "nor the ledger has", "quarantine": "nor the ledger has"} {
+		err := Conform(t.Context(), c, name, nil, func(connectors.Finding) {})
+		if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), want) {
+			t.Errorf("conform %s: %v", name, err)
+		}
+	}
 }

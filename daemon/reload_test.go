@@ -23,7 +23,7 @@ func (r *running) hup(words ...string) {
 
 func (r *running) state(name string) control.Storage {
 	r.w.t.Helper()
-	l, err := r.Control().Storages(r.w.t.Context())
+	l, err := r.Control().Storages(control.AsMachine(r.w.t.Context()))
 	if err != nil {
 		r.w.t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestReload(t *testing.T) {
 	// A unit is removed: it is disabled, and what is known of it stays.
 	w.configure("server: {listen: 'off'}\nunits:\n" + unit("a", a, ", workflow: quarantine"))
 	r.hup("reloaded")
-	if s := r.state("b"); s.State != "disabled" {
+	if s := r.state("b"); s.State != "gone" || s.Gone.IsZero() {
 		t.Errorf("unit b is %+v", s)
 	}
 	put(t, filepath.Join(b, "3"), []byte("nobody looks"))

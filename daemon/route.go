@@ -3,11 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
-	"net/url"
 	"strings"
 	"sync"
 
-	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
 	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/fault"
@@ -33,7 +31,7 @@ func (r *router) Deliver(ctx context.Context, source string, notices []events.No
 	if strings.HasPrefix(source, hookSource) {
 		cause = "hook"
 	}
-	units := r.d.list()
+	x, may := r.d.indexed(), r.may[source]
 	found := map[int64][]object.Event{}
 	for i := range notices {
 		if err := ctx.Err(); err != nil {
@@ -41,16 +39,13 @@ func (r *router) Deliver(ctx context.Context, source string, notices []events.No
 		}
 		n := &notices[i]
 		matched := false
-		for _, u := range units {
-			if may := r.may[source]; may != nil && !may[u.Name] {
+		for s, key := range x.find(n) {
+			if may != nil && !may[s.unit.Name] {
 				continue
 			}
-			if key, ok := keyIn(u, n); ok {
-				matched = true
-				if probed(u, key) {
-					continue
-				}
-				found[u.ID] = append(found[u.ID], eventOf(u, key, n, cause))
+			matched = true
+			if !s.probed(key) {
+				found[s.unit.ID] = append(found[s.unit.ID], eventOf(s.unit.Name, key, n, cause))
 			}
 		}
 		r.d.metrics.notice(source, matched)
@@ -58,11 +53,46 @@ func (r *router) Deliver(ctx context.Context, source string, notices []events.No
 			r.strayed(source, n)
 		}
 	}
+	return r.hand(ctx, source, found)
+}
+
+// hand gives events to the pipeline, by unit. A unit that has no room must not
+// keep out the others: they are first, and a hook's caller, who would hold a
+// place of the hook meanwhile, comes again. A queue's messages wait with us:
+// vendors count how often they deliver one.
+func (r *router) hand(ctx context.Context, source string, found map[int64][]object.Event) (err error) {
 	for id, list := range found {
-		if err := r.d.pipe.Emit(ctx, id, source, list); err != nil && !fault.Is(err, fault.NotFound) { // taken out meanwhile: nobody's any more
+		oerr := r.taken(source, id, len(list), r.d.pipe.Offer(ctx, id, source, list))
+		if oerr == nil {
+			delete(found, id)
+		} else if err == nil || !fault.Is(oerr, fault.Throttled) {
+			err = oerr
+		}
+	}
+	if err == nil || strings.HasPrefix(source, hookSource) || !fault.Is(err, fault.Throttled) {
+		return err
+	}
+	for id, list := range found {
+		if err := r.taken(source, id, len(list), r.d.pipe.Emit(ctx, id, source, list)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// taken passes on what the pipeline said of n events of a unit that was served
+// a moment ago. If it is not any more, they are nobody's; if it is again, or not
+// quite yet, they must come again.
+func (r *router) taken(source string, id int64, n int, err error) error {
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if r.d.indexed().numbers[id] != "" {
+		return fault.New(fault.Unavailable, "daemon.Deliver", source, errors.New("the unit is being opened"))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stray[source] += int64(n)
 	return nil
 }
 
@@ -82,16 +112,6 @@ func (r *router) strays(source string) int64 {
 	return r.stray[source]
 }
 
-// probed says whether a key is where the probes of a unit write: their own
-// events would fill the ledger. It hides nothing, for sweeps list it.
-func probed(u connectors.Unit, key string) bool {
-	prefix := u.Probe
-	if prefix == "" {
-		prefix = connectors.DefaultProbePrefix
-	}
-	return prefix != "off" && strings.HasPrefix(key, prefix)
-}
-
 // hookSource is what the sources begin with that are hooks.
 const hookSource = "hooks/"
 
@@ -106,40 +126,11 @@ func (r *router) Bury(ctx context.Context, l events.Letter) error {
 	return r.d.db.Bury(ctx, ledger.Letter{Source: l.Source, Message: l.ID, Body: l.Body, Why: l.Why, Tries: l.Tries, At: l.At})
 }
 
-// keyIn returns the key that a notice's object has in u, if it lies there.
-func keyIn(u connectors.Unit, n *events.Notice) (string, bool) {
-	if n.Vendor == events.ByUnit {
-		return n.Key, n.Container == u.Name && n.Key != ""
-	}
-	if all.Scheme(u.URL) != n.Vendor {
-		return "", false
-	}
-	loc, err := url.Parse(u.URL)
-	if err != nil {
-		return "", false
-	}
-	container, root := loc.Host, strings.Trim(loc.Path, "/")
-	if n.Vendor == "azblob" || n.Vendor == "smb" { // the account, or the server, comes before the place
-		if n.Account != "" && !strings.EqualFold(n.Account, loc.Host) && !strings.EqualFold(n.Account, loc.Hostname()) {
-			return "", false
-		}
-		container, root, _ = strings.Cut(root, "/")
-	}
-	if container != n.Container {
-		return "", false
-	}
-	if root != "" {
-		root += "/"
-	}
-	key, ok := strings.CutPrefix(n.Key, root)
-	return key, ok && key != ""
-}
-
 // eventOf is n in the words of the pipeline: always a look, with our own
 // credentials. A deletion that is told late, or forged, must not hide an object,
 // and the version that it names is not the one to be found.
-func eventOf(u connectors.Unit, key string, n *events.Notice, cause string) object.Event {
-	ev := object.Event{Ref: object.Ref{Unit: u.Name, Key: key}, Op: object.Look, Size: n.Size, Time: n.Time, Cause: cause}
+func eventOf(unit, key string, n *events.Notice, cause string) object.Event {
+	ev := object.Event{Ref: object.Ref{Unit: unit, Key: key}, Op: object.Look, Size: n.Size, Time: n.Time, Cause: cause}
 	if n.Op == object.Look {
 		ev.Version = all.Hint(n.Vendor, n.Version)
 	}

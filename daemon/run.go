@@ -37,6 +37,13 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	addr := ""
+	if listener != nil {
+		addr = listener.Addr().String()
+	}
+	if err := d.setup(ctx, addr); err != nil {
+		d.log.Warn("nobody can become the first administrator over the API: use landwaiter user add", "err", err)
+	}
 	socket, err := d.listenSocket()
 	if err != nil {
 		if listener != nil {
@@ -59,10 +66,12 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, gctx := errgroup.WithContext(work)
+	defer context.AfterFunc(gctx, d.control.Stream.Close)() // who follows it would be waited for
 	g.Go(func() error { return d.pipe.Run(gctx) })
 	g.Go(func() error { return d.feeds.run(gctx, d) })
 	g.Go(func() error { return d.discover(gctx) })
 	g.Go(func() error { return d.reopen(gctx) })
+	g.Go(func() error { return d.follow(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
 	g.Go(func() error { return d.outbox.Run(gctx) })
 	g.Go(func() error { return d.retain(gctx) })
@@ -76,10 +85,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		g.Go(func() error { return d.once(gctx) })
 	}
 	if d.o.Ready != nil {
-		addr := ""
-		if listener != nil {
-			addr = listener.Addr().String()
-		}
 		d.o.Ready(addr)
 	}
 	if err := notify("READY=1"); err != nil {
@@ -221,26 +226,24 @@ func (d *Daemon) listen() (net.Listener, error) {
 // to hide.
 func (d *Daemon) mux() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/api/", d.api)
 	checks := d.checks()
 	mux.Handle("/hooks/", d.feeds.handler())
 	mux.HandleFunc("GET /livez", live(checks))
 	mux.HandleFunc("GET /readyz", ready(checks))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
-	return anyCase(mux)
+	return besideAPI(d.api, mux)
 }
 
-// anyCase lets the API's paths be written in any case.
-func anyCase(h http.Handler) http.Handler {
+// besideAPI gives the API what is below /api/, in any case and as it was sent: a
+// mux would redirect a path that it finds untidy, and lose a body by that.
+func besideAPI(api, other http.Handler) http.Handler {
 	const root = "/api/"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; len(p) >= len(root) && p[:len(root)] != root && strings.EqualFold(p[:len(root)], root) {
-			r.URL.Path = root + p[len(root):]
-			if r.URL.RawPath != "" {
-				r.URL.RawPath = root + r.URL.RawPath[len(root):]
-			}
+		if p := r.URL.Path; len(p) >= len(root) && strings.EqualFold(p[:len(root)], root) {
+			api.ServeHTTP(w, r)
+			return
 		}
-		h.ServeHTTP(w, r)
+		other.ServeHTTP(w, r)
 	})
 }
 

@@ -79,12 +79,12 @@ func TestStopUnderLoad(t *testing.T) {
 		}
 	}
 	caught := 0
-	for q, err := range l.Quarantined(t.Context(), "") {
+	for q, err := range l.Quarantined(control.AsMachine(t.Context()), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
 		caught++
-		if s, err := l.Explain(t.Context(), "in", q.Key); err != nil || strings.Contains(fmt.Sprint(s.Entries[0].Events), "crash") {
+		if s, err := l.Explain(control.AsMachine(t.Context()), "in", q.Key); err != nil || strings.Contains(fmt.Sprint(s.Entries[0].Events), "crash") {
 			violations++
 			t.Errorf("%s: a stop counted as a crash: %+v, %v", q.Key, s.Entries, err)
 		}
@@ -183,13 +183,13 @@ func TestReplay(t *testing.T) {
 	}
 	defer c.Close()
 	close(broken)
-	if _, err := c.Replay(t.Context(), rec.ID); err != nil {
+	if _, err := c.Replay(control.AsMachine(t.Context()), rec.ID); err != nil {
 		t.Fatal(err)
 	}
 	if now := r.verdict("mem", "k", "clean"); now.ID != rec.ID {
 		t.Errorf("another entry: %s, want %s", now.ID, rec.ID)
 	}
-	if _, err := c.Replay(t.Context(), ledger.NewID().String()); err == nil {
+	if _, err := c.Replay(control.AsMachine(t.Context()), ledger.NewID().String()); err == nil {
 		t.Error("an entry that is not there was replayed")
 	}
 }
@@ -205,7 +205,7 @@ func TestLongPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Storages(t.Context()); err != nil {
+	if _, err := c.Storages(control.AsMachine(t.Context())); err != nil {
 		t.Error(err)
 	}
 	info, err := os.Stat(filepath.Join(w.data, control.SocketName))

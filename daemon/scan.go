@@ -79,6 +79,9 @@ func scanTarget(ctx context.Context, p *pipeline.Pipeline, target string, worker
 	if err != nil {
 		return err
 	}
+	if err := noQuarantine(u); err != nil {
+		return err
+	}
 	st, err := all.OpenStorage(ctx, u, connectors.Options{})
 	if err != nil {
 		return err

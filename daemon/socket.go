@@ -54,4 +54,11 @@ func (s *socket) Close() error {
 	return errors.Join(err, s.closeDir())
 }
 
-func (d *Daemon) socketMux() http.Handler { return control.Handler(d.control) }
+// socketMux serves the operator of the machine: the calls of its command line,
+// and the API, as somebody who may everything.
+func (d *Daemon) socketMux() http.Handler {
+	machine := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.api.ServeHTTP(w, r.WithContext(control.AsMachine(r.Context())))
+	})
+	return besideAPI(machine, control.Handler(d.control))
+}

@@ -259,7 +259,7 @@ func (w *world) local() *Local {
 
 func entries(t *testing.T, c *control.Control, q control.EntryQuery) (l []ledger.Record) {
 	t.Helper()
-	for r, err := range c.Entries(t.Context(), q) {
+	for r, err := range c.Entries(control.AsMachine(t.Context()), q) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,15 +22,9 @@ const longest = 5 * time.Minute
 // Wait waits while the source is to receive nothing.
 func (b *Brake) Wait(ctx context.Context) error {
 	b.mu.Lock()
-	pause := time.NewTimer(time.Until(b.until))
+	left := time.Until(b.until)
 	b.mu.Unlock()
-	defer pause.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-pause.C:
-		return nil
-	}
+	return pause(ctx, left)
 }
 
 // Refused notes that the sink refused a message that came the given time, and

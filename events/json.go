@@ -42,28 +42,30 @@ func inspect(body []byte, levels int) error {
 
 // A level is an object or array that walk is in.
 type level struct {
-	names map[string]bool // nil in an array, and where names are not compared
-	name  bool            // the next string is a member's name
 	keyed bool            // an object
+	name  bool            // the next string is a member's name
+	told  bool            // names are compared
+	from  int             // where its names begin in the list
+	many  map[string]bool // its names, when they are too many for the list
 }
+
+// fewNames is how many names of one object are compared one by one.
+const fewNames = 16
 
 // walk looks at the structure of valid JSON without building it.
 func walk(body []byte, levels int) error {
-	var in []level
+	in := make([]level, 0, 8)
+	names := make([][]byte, 0, 2*fewNames) // of the objects that are open
 	for i := 0; i < len(body); i++ {
 		switch body[i] {
 		case '{', '[':
 			if len(in) == MaxDepth {
 				return invalid("", fmt.Errorf("nested deeper than %d", MaxDepth))
 			}
-			l := level{keyed: body[i] == '{'}
-			l.name = l.keyed
-			if l.keyed && len(in) < levels {
-				l.names = make(map[string]bool)
-			}
-			in = append(in, l)
+			keyed := body[i] == '{'
+			in = append(in, level{keyed: keyed, name: keyed, told: keyed && len(in) < levels, from: len(names)})
 		case '}', ']':
-			in = in[:len(in)-1]
+			names, in = names[:in[len(in)-1].from], in[:len(in)-1]
 		case ':':
 			in[len(in)-1].name = false
 		case ',':
@@ -74,22 +76,59 @@ func walk(body []byte, levels int) error {
 			if loneSurrogate(text) {
 				return invalid("", errors.New("half a character: a surrogate without its other half"))
 			}
-			l := in[len(in)-1]
-			if !l.name || l.names == nil {
+			l := &in[len(in)-1]
+			if !l.name || !l.told {
 				continue
 			}
-			var name string
-			if err := json.Unmarshal(text, &name); err != nil {
-				return invalid("", errors.New("not JSON"))
+			name, err := folded(text)
+			if err != nil {
+				return err
 			}
-			name = strings.ToLower(strings.ToUpper(name)) // as far as encoding/json folds
-			if l.names[name] {
-				return invalid("", fmt.Errorf("the member %q is there twice", short(name)))
+			var twice bool
+			if names, twice = l.add(names, name); twice {
+				return invalid("", fmt.Errorf("the member %q is there twice", short(string(name))))
 			}
-			l.names[name] = true
 		}
 	}
 	return nil
+}
+
+// add puts a name of the innermost object to the others and reports whether it
+// is among them already.
+func (l *level) add(names [][]byte, name []byte) (_ [][]byte, twice bool) {
+	if l.many == nil && len(names)-l.from < fewNames {
+		for _, n := range names[l.from:] {
+			twice = twice || bytes.Equal(n, name)
+		}
+		return append(names, name), twice
+	}
+	if l.many == nil {
+		l.many = make(map[string]bool, 4*fewNames)
+		for _, n := range names[l.from:] {
+			l.many[string(n)] = true
+		}
+	}
+	twice = l.many[string(name)]
+	l.many[string(name)] = true
+	return names, twice
+}
+
+// folded returns the name that a JSON string holds, folded as far as
+// encoding/json does. Most are plain and need no copy.
+func folded(text []byte) ([]byte, error) {
+	name := text[1 : len(text)-1]
+	plain := true
+	for _, c := range name {
+		plain = plain && c != '\\' && c < utf8.RuneSelf && (c < 'A' || c > 'Z')
+	}
+	if plain {
+		return name, nil
+	}
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, invalid("", errors.New("not JSON"))
+	}
+	return []byte(strings.ToLower(strings.ToUpper(s))), nil
 }
 
 // quoted returns the length of the JSON string that b begins with.
@@ -108,6 +147,9 @@ func quoted(b []byte) int {
 // loneSurrogate reports whether a JSON string escapes half of a UTF-16 pair,
 // which no reader can decode: encoding/json puts another character in its place.
 func loneSurrogate(text []byte) bool {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return false
+	}
 	unit := func(i int) uint64 {
 		if i+6 > len(text) || text[i] != '\\' || text[i+1] != 'u' {
 			return 0

@@ -96,6 +96,38 @@ func (m *Meter) Take(ctx context.Context, sink Sink, source string, msg Message,
 	return true, nil
 }
 
+// CallLimit is how long a call of a source may take, unless it waits for messages.
+const CallLimit = 15 * time.Second
+
+// Detached returns a context for what must be said even when ctx has ended,
+// which is then said briefly.
+func Detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := CallLimit
+	if ctx.Err() != nil {
+		limit = 5 * time.Second
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}
+
+// Settle tells the vendor, by say, what the sink has, after the end of ctx too.
+// What cannot be told comes again, and changes nothing then; so it is tried a
+// few times and no more, and not if the vendor has taken it back (Changed).
+func (m *Meter) Settle(ctx context.Context, say func(context.Context) error) {
+	back := Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
+	for try := 1; ; try++ {
+		bounded, cancel := Detached(ctx)
+		err := say(bounded)
+		cancel()
+		if err == nil {
+			return
+		}
+		m.Refused(err)
+		if try == 5 || fault.Is(err, fault.Changed) || ctx.Err() != nil || back.Wait(ctx, err) != nil {
+			return
+		}
+	}
+}
+
 // A Backoff is how long to wait after failures in a row: from First, twice as
 // long each time, up to Most, half of it by chance.
 type Backoff struct {
@@ -105,7 +137,14 @@ type Backoff struct {
 
 // Wait waits, and returns ctx's error if that ends first.
 func (b *Backoff) Wait(ctx context.Context, err error) error {
-	d := max(b.Next(), min(fault.AfterOf(err), b.Most))
+	return pause(ctx, max(b.Next(), min(fault.AfterOf(err), b.Most)))
+}
+
+// pause waits, and returns ctx's error if that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -16,55 +16,76 @@ import (
 const Overflow = "overflow"
 
 // emit returns what a source of u calls with its events. When it returned nil
-// they are durable. It blocks while the unit's push backlog is full.
+// they are durable. It blocks while the push backlog has no room for them.
 func (p *Pipeline) emit(u *unit, source string) connectors.Emit {
 	return func(ctx context.Context, events []object.Event, next string) error {
 		if err := p.waitRoom(ctx, u, p.o.Bounds.PushBacklog); err != nil {
 			return err
 		}
-		var cur *ledger.Cursor
-		if next != "" {
-			cur = &ledger.Cursor{Unit: u.ID, Source: source, Next: next}
+		return p.accept(ctx, u, source, events, next)
+	}
+}
+
+// accept writes events of u, and where its source is, into the ledger.
+func (p *Pipeline) accept(ctx context.Context, u *unit, source string, events []object.Event, next string) error {
+	var cur *ledger.Cursor
+	if next != "" {
+		cur = &ledger.Cursor{Unit: u.ID, Source: source, Next: next}
+	}
+	batch := make([]ledger.Arrival, 0, len(events))
+	for _, ev := range events {
+		if ev.Cause == Overflow {
+			u.ask(ev.Key)
+			continue
 		}
-		batch := make([]ledger.Arrival, 0, len(events))
-		for _, ev := range events {
-			if ev.Cause == Overflow {
-				u.ask(ev.Key)
-				continue
-			}
-			batch = u.arrive(batch, ev)
-		}
-		if len(batch) == 0 && cur == nil {
-			return nil
-		}
-		if err := p.intake(ctx, u, batch, cur); err != nil {
-			return err
-		}
-		if p.o.Heard != nil {
-			p.o.Heard(u.ID)
-		}
+		batch = u.arrive(batch, ev)
+	}
+	if len(batch) == 0 && cur == nil {
 		return nil
 	}
+	if err := p.intake(ctx, u, batch, cur); err != nil {
+		return err
+	}
+	if p.o.Heard != nil {
+		p.o.Heard(u.ID)
+	}
+	return nil
 }
 
 // intake writes a batch into the ledger and counts what became pending, so that
 // the backlog is never taken for less than it is.
 func (p *Pipeline) intake(ctx context.Context, u *unit, batch []ledger.Arrival, cur *ledger.Cursor) error {
+	n := int64(len(batch))
+	u.load.add(n)
+	p.load.add(n)
 	taken, err := p.o.Ledger.Intake(ctx, u.ID, batch, cur)
-	u.mu.Lock()
-	u.pending += int64(taken.Inserted)
-	u.mu.Unlock()
+	u.load.arrived(n, int64(taken.Inserted))
+	p.load.arrived(n, int64(taken.Inserted))
 	return err
 }
 
-// Emit takes events for a unit from outside the pipeline (a hook, an operator).
-// fault.NotFound if the unit is not served.
+// Emit takes events for a unit from outside the pipeline (a queue, an operator).
+// It blocks while the push backlog has no room for them. fault.NotFound if the
+// unit is not served.
 func (p *Pipeline) Emit(ctx context.Context, id int64, source string, events []object.Event) error {
 	u := p.unit(id)
 	if u == nil {
 		return fault.New(fault.NotFound, "pipeline.Emit", "", nil)
 	}
 	return p.emit(u, source)(ctx, events, "")
+}
+
+// Offer is Emit for who does not wait: fault.Throttled, and nothing taken, if
+// there is no room.
+func (p *Pipeline) Offer(ctx context.Context, id int64, source string, events []object.Event) error {
+	u := p.unit(id)
+	if u == nil {
+		return fault.New(fault.NotFound, "pipeline.Offer", "", nil)
+	}
+	if err := p.haveRoom(ctx, u); err != nil {
+		return err
+	}
+	return p.accept(ctx, u, source, events, "")
 }
 
 // arrive adds ev to batch once for each RealTime scan whose partition holds its key.
@@ -84,44 +105,6 @@ func holds(partition, key string) bool {
 	}
 	partition = strings.TrimSuffix(partition, "/")
 	return len(key) > len(partition) && key[:len(partition)] == partition && key[len(partition)] == '/'
-}
-
-// waitRoom blocks while the unit has limit or more pending entries, or the disk is too full.
-func (p *Pipeline) waitRoom(ctx context.Context, u *unit, limit int64) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		full := p.o.Full != nil && p.o.Full()
-		if !full {
-			n, err := p.backlog(ctx, u, limit)
-			if err != nil {
-				return err
-			}
-			if n < limit {
-				return nil
-			}
-		}
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
-}
-
-// backlog counts the unit's pending entries, at most once a second unless near
-// the limit; in between it is what was counted and what came since.
-func (p *Pipeline) backlog(ctx context.Context, u *unit, limit int64) (int64, error) {
-	u.mu.Lock()
-	n, fresh := u.pending, p.now().Sub(u.counted) < time.Second
-	u.mu.Unlock()
-	if fresh && n < limit/2 {
-		return n, nil
-	}
-	n, err := p.o.Ledger.Backlog(ctx, u.ID)
-	if err != nil {
-		return 0, err
-	}
-	u.mu.Lock()
-	u.pending, u.counted = n, p.now()
-	u.mu.Unlock()
-	return n, nil
 }
 
 // sleep waits for d or the end of ctx.

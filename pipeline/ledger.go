@@ -74,7 +74,8 @@ type Ledger interface {
 	// unfinished plans, so that listings leave them out.
 	Held(ctx context.Context, unit int64) (map[string]bool, error)
 
-	// Backlog counts the unit's pending entries.
+	// Backlog counts the unit's pending entries; for 0 those of all units that are
+	// not disabled.
 	Backlog(ctx context.Context, unit int64) (int64, error)
 
 	// Cursor and SetCursor keep where a source or a sweep is to resume.

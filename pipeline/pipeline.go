@@ -25,7 +25,7 @@ type Bounds struct {
 	LargeSize    int64         // bytes from which an object is large; default 8 MiB
 	BytesInWork  int64         // bytes of objects in work, large ones counted with LargeSize; default 256 MiB
 	Backlog      int64         // pending entries of a unit at which discovery stops; default 50,000
-	PushBacklog  int64         // pending entries of a unit at which sources are held; default 2,000,000
+	PushBacklog  int64         // pending entries of all units at which sources are held; default 2,000,000
 	Attempts     int           // default 20
 	AttemptsFor  time.Duration // default 24 h
 	ScanTimeout  time.Duration // of one scan; default 10 min
@@ -115,6 +115,7 @@ type Pipeline struct {
 	now   func() time.Time
 	bytes *semaphore.Weighted
 	cache cache
+	load  load // of all units
 
 	ready [3]chan job // by lane, picked up and waiting for a worker
 	burst *burst
@@ -144,8 +145,8 @@ type unit struct {
 	fault    error
 	swept    bool // a whole sweep has ended since the start
 	sweeping int
-	pending  int64 // backlog as last counted
-	counted  time.Time
+
+	load load
 }
 
 // New returns a pipeline that serves no unit yet.

@@ -48,10 +48,13 @@ func (s *set) names() (names []string, types []byte) {
 }
 
 // lite returns the statement for one row, and which columns its parameters take.
-// They have no names: SQLite would look each up in a list.
+// They have no names: SQLite would look each up in a list. An error of any row
+// rolls the whole transaction back, so SQLite need not be able to undo one
+// statement alone: without OR FAIL it copies every page that an INSERT … SELECT
+// is about to change.
 func (s *set) lite() (sql string, order []int) {
 	text := strings.NewReplacer("{from}", "", "{using}", "", "{also}", "", "{ord}", "", "{back}", "", "{backid}", "",
-		"{order}", "", "{lock}", "", "GREATEST(", "max(", "LEAST(", "min(").Replace(s.sql)
+		"{order}", "", "{lock}", "", "GREATEST(", "max(", "LEAST(", "min(", "INSERT INTO", "INSERT OR FAIL INTO").Replace(s.sql)
 	names, _ := s.names()
 	sql = bindNames(text, names, func(i int) string {
 		order = append(order, i)

@@ -131,12 +131,18 @@ func (db *DB) ScanCounts(ctx context.Context, id ledger.ID) ([]ScanCount, error)
 	return out, err
 }
 
-// Backlog counts the unit's entries that are not finished.
+// Backlog counts the unit's entries that are not finished; for 0 those of all
+// units but disabled ones, on which nobody works.
 func (db *DB) Backlog(ctx context.Context, unit int64) (n int64, err error) {
-	err = db.query(ctx, "SELECT CAST(coalesce(sum(c.n), 0) AS BIGINT) FROM scans s JOIN scan_counts c ON c.scan = s.n WHERE s.unit = ? AND c.outcome = 0", func(c cells) error {
+	sql, args := `SELECT CAST(coalesce(sum(c.n), 0) AS BIGINT) FROM units u JOIN scans s ON s.unit = u.id JOIN scan_counts c ON c.scan = s.n
+		WHERE u.disabled = 0 AND c.outcome = 0`, []any{}
+	if unit != 0 {
+		sql, args = "SELECT CAST(coalesce(sum(c.n), 0) AS BIGINT) FROM scans s JOIN scan_counts c ON c.scan = s.n WHERE s.unit = ? AND c.outcome = 0", []any{unit}
+	}
+	err = db.query(ctx, sql, func(c cells) error {
 		n = c.i(0)
 		return nil
-	}, unit)
+	}, args...)
 	return n, err
 }
 

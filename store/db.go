@@ -42,19 +42,20 @@ type Options struct {
 // A DB is an open ledger. Its methods are safe for concurrent use; those that
 // change something return after the commit.
 type DB struct {
-	node   ledger.ID // of this process
-	name   string
-	log    *slog.Logger
-	now    func() time.Time
-	read   *sql.DB
-	in     *writer // of Intake
-	work   *writer // of all else
-	lock   *os.File
-	pg     *pgNode // nil on SQLite
-	dollar bool    // PostgreSQL's placeholders
-	slots  *ownership
-	busy   *work
-	ready  *ready
+	node    ledger.ID // of this process
+	name    string
+	log     *slog.Logger
+	now     func() time.Time
+	read    *sql.DB
+	readers *readers // nil on PostgreSQL, and where nothing is written
+	in      *writer  // of Intake
+	work    *writer  // of all else
+	lock    *os.File
+	pg      *pgNode // nil on SQLite
+	dollar  bool    // PostgreSQL's placeholders
+	slots   *ownership
+	busy    *work
+	ready   *ready
 
 	names  names
 	outbox *outbox
@@ -172,7 +173,12 @@ func (db *DB) openLite(ctx context.Context, path string) error {
 		_ = wr.Close()
 		return liteError("open", err)
 	}
-	db.read.SetMaxOpenConns(4)
+	db.read.SetMaxOpenConns(4 + maxReaders)
+	db.read.SetMaxIdleConns(4)
+	if db.readers, err = openReaders(ctx, db.read); err != nil {
+		_ = wr.Close()
+		return err
+	}
 	db.in = newWriter(db, 0, func(ctx context.Context) (conn, error) { return openLite(ctx, wr) })
 	db.in.shut = wr.Close
 	db.work = db.in
@@ -210,6 +216,9 @@ func (db *DB) Close() error {
 			if w != nil {
 				errs = append(errs, w.close())
 			}
+		}
+		if db.readers != nil {
+			errs = append(errs, db.readers.close())
 		}
 		if db.read != nil {
 			errs = append(errs, db.read.Close())

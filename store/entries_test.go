@@ -39,12 +39,20 @@ func testLine(t *testing.T, open func(testing.TB) *store.DB) {
 	}
 	b.wantTaken(ledger.Taken{Dropped: 1}, b.look("k1", "v1"))
 	b.wantTaken(ledger.Taken{Inserted: 1}, b.look("k1", "v2"))
-	if n := must(b.db.Backlog(ctx, b.unit))(t); n != 1 {
-		t.Errorf("backlog %d, want 1", n)
+	for _, unit := range []int64{b.unit, 0} {
+		if n := must(b.db.Backlog(ctx, unit))(t); n != 1 {
+			t.Errorf("backlog of %d is %d, want 1", unit, n)
+		}
 	}
 	want := []store.Count{{Unit: b.unit, Verdict: scan.Clean, Objects: 5, Bytes: 25}}
 	if diff := cmp.Diff(want, must(b.db.Counts(ctx, b.unit))(t)); diff != "" {
 		t.Error(diff)
+	}
+	if err := b.db.DisableUnit(ctx, b.unit); err != nil {
+		t.Fatal(err)
+	}
+	if n := must(b.db.Backlog(ctx, 0))(t); n != 0 {
+		t.Errorf("%d entries of a disabled unit count for all", n)
 	}
 }
 

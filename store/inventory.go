@@ -134,7 +134,7 @@ func rowWhole(c cells) bool {
 // zero if the entry was purged.
 func (db *DB) Row(ctx context.Context, unit int64, key string) (row ledger.Row, ok bool, err error) {
 	ikey, _ := indexKey(key)
-	err = db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey = ?", func(c cells) error {
+	err = db.ask(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey = ?", func(c cells) error {
 		row, ok = readRow(c), true
 		return nil
 	}, unit, ikey)
@@ -169,7 +169,7 @@ func (db *DB) Inventory(ctx context.Context, unit int64, after string, n int) ([
 		}
 		want, got := n-len(out), 0
 		var long []byte
-		err := db.query(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey > ? ORDER BY ikey LIMIT ?", func(c cells) error {
+		err := db.ask(ctx, "SELECT "+inventoryColumns+" FROM inventory WHERE unit = ? AND ikey > ? ORDER BY ikey LIMIT ?", func(c cells) error {
 			got++
 			if long == nil && len(c.b(1)) > maxIndexed {
 				long = c.b(1)[:maxIndexed:maxIndexed]

@@ -44,6 +44,9 @@ func testUnits(t *testing.T, open func(testing.TB) *store.DB) {
 	if got := must(db.Unit(ctx, u.Name))(t); !got.Disabled {
 		t.Error("not disabled")
 	}
+	if gone := must(db.Gone(ctx))(t); len(gone) != 1 || gone[id].IsZero() {
+		t.Errorf("gone: %v", gone)
+	}
 	for _, err := range []error{db.DisableUnit(ctx, 999), second(db.Unit(ctx, "none")), second(db.Intake(ctx, 999, nil, nil)), second(db.Workflow(ctx, ledger.Hash{1})),
 		second(db.EnsureRealTimeScan(ctx, id, "", ledger.Hash{1}, time.Time{}))} {
 		if !fault.Is(err, fault.NotFound) {

@@ -74,6 +74,11 @@ var suite = []struct {
 	{"retention", testRetain},
 	{"retention job", testRetainJob},
 	{"operators' nouns", testOperatorsNouns},
+	{"users", testUsers},
+	{"last administrator", testLastAdministrator},
+	{"sessions", testSessions},
+	{"tokens", testTokens},
+	{"tenants", testTenants},
 }
 
 func TestSQLite(t *testing.T) {

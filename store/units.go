@@ -190,6 +190,16 @@ func (db *DB) Units(ctx context.Context) ([]connectors.Unit, error) {
 	return out, err
 }
 
+// Gone returns the disabled units, by number, and since when they are.
+func (db *DB) Gone(ctx context.Context) (map[int64]time.Time, error) {
+	m := map[int64]time.Time{}
+	err := db.query(ctx, "SELECT id, changed FROM units WHERE disabled = 1", func(c cells) error {
+		m[c.i(0)] = fromMicros(c.i(1))
+		return nil
+	})
+	return m, err
+}
+
 // DisableUnit leaves a unit and all that is known of it in the ledger, but out
 // of work. EnsureUnit enables it again.
 func (db *DB) DisableUnit(ctx context.Context, id int64) error {

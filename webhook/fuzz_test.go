@@ -101,7 +101,7 @@ func FuzzStandard(f *testing.F) {
 			t.Fatalf("%d notices of %q", len(notices), body)
 		}
 		for _, n := range notices {
-			if n.Key == "" || len(n.Key) > events.MaxKey || strings.Contains(n.Key, "\x00") || !scheme.MatchString(n.Vendor) || strings.ContainsAny(n.Container, "/\\\x00") || n.Size < -1 {
+			if n.Key == "" || len(n.Key) > events.MaxKey || strings.Contains(n.Key, "\x00") || !goodScheme(n.Vendor) || strings.ContainsAny(n.Container, "/\\\x00") || n.Size < -1 {
 				t.Fatalf("notice %+v", n)
 			}
 		}

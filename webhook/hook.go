@@ -48,6 +48,12 @@ func (t traits) methods() string {
 	return http.MethodPost
 }
 
+// single says whether a header, in its canonical form, may come once at most.
+func (t traits) single(name string) bool {
+	return name == "Authorization" || name == "Content-Type" || name == "Content-Encoding" ||
+		slices.ContainsFunc(t.once, func(s string) bool { return strings.EqualFold(s, name) })
+}
+
 // A message is what a verified call holds.
 type message struct {
 	id      string // the vendor's
@@ -68,6 +74,7 @@ type hook struct {
 	world
 	name, kindName string
 	kind           kind
+	traits         traits
 	reading, slots chan struct{}
 	readWithin     time.Duration
 	deliverWithin  time.Duration
@@ -80,7 +87,7 @@ type hook struct {
 }
 
 func open(c Hook, k kind, w world, concurrency, perSecond int) *hook {
-	h := &hook{world: w, name: c.Name, kindName: c.Kind, kind: k, slots: make(chan struct{}, concurrency), reading: make(chan struct{}, readers*concurrency),
+	h := &hook{world: w, name: c.Name, kindName: c.Kind, kind: k, traits: k.traits(), slots: make(chan struct{}, concurrency), reading: make(chan struct{}, readers*concurrency),
 		readWithin: readWithin, deliverWithin: deliverWithin,
 		rate:   rate.NewLimiter(rate.Limit(perSecond), max(perSecond, events.MaxNotices)),
 		words:  rate.NewLimiter(rate.Every(10*time.Second), 5),
@@ -114,8 +121,8 @@ func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 
 // take carries a call from its first header to the sink.
 func (h *hook) take(w http.ResponseWriter, r *http.Request) (*reply, error) {
-	t := h.kind.traits()
-	if !slices.Contains(strings.Split(t.methods(), ", "), r.Method) {
+	t := &h.traits
+	if r.Method != http.MethodPost && (r.Method != http.MethodOptions || !t.options) {
 		return nil, refuse(wrongMethod, "method "+printable(r.Method, 20))
 	}
 	// Who has not proven anything yet must not keep out those who have: reading has
@@ -127,8 +134,8 @@ func (h *hook) take(w http.ResponseWriter, r *http.Request) (*reply, error) {
 	}
 	read := sync.OnceFunc(func() { <-h.reading })
 	defer read()
-	for _, name := range append([]string{"Authorization", "Content-Type", "Content-Encoding"}, t.once...) {
-		if len(r.Header.Values(name)) > 1 {
+	for name, values := range r.Header {
+		if len(values) > 1 && t.single(name) {
 			return nil, refuse(unproven, "the header "+name+" comes twice")
 		}
 	}
@@ -202,7 +209,7 @@ func readBody(w http.ResponseWriter, r *http.Request, within time.Duration) ([]b
 
 // accept gives what is new in m to the sink, or buries m.
 func (h *hook) accept(ctx context.Context, m message, body []byte) error {
-	fresh := h.recent.fresh(m)
+	fresh, marks := h.recent.fresh(m)
 	repeats := len(m.notices) - len(fresh)
 	if m.poison == nil && len(fresh) == 0 {
 		h.note(func(s *Status) { s.Accepted++; s.Repeats += int64(repeats) })
@@ -229,7 +236,7 @@ func (h *hook) accept(ctx context.Context, m message, body []byte) error {
 			return nil
 		}
 	}
-	h.recent.keep(m)
+	h.recent.keep(marks)
 	h.note(func(s *Status) {
 		if m.poison == nil { // else it is counted already
 			s.Accepted++
@@ -250,7 +257,7 @@ func (h *hook) source() string { return "hooks/" + h.name }
 // status: why is for the operator.
 func (h *hook) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	c := causeOf(err)
-	t := h.kind.traits()
+	t := h.traits
 	status := statuses[c]
 	if c == unproven && t.unproven != 0 {
 		status = t.unproven
@@ -263,7 +270,10 @@ func (h *hook) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Allow", t.methods())
 	}
 	http.Error(w, http.StatusText(status), status)
-	h.note(func(s *Status) { s.Refused[string(c)]++; s.Error = printable(err.Error(), 300) })
+	h.note(func(s *Status) {
+		s.Refused[string(c)]++
+		s.Error, s.ErrorAt = printable(err.Error(), 300), h.now()
+	})
 	level := slog.LevelWarn
 	if !h.words.AllowN(h.now(), 1) {
 		level = slog.LevelDebug

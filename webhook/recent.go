@@ -36,37 +36,47 @@ func newRecent(now func() time.Time) *recent {
 	return &recent{now: now, seen: make(map[mark]time.Time)}
 }
 
-// fresh returns the notices of m that are no repeats.
-func (r *recent) fresh(m message) []events.Notice {
+// fresh returns the notices of m that are no repeats, and the marks that keep
+// remembers once the sink has them.
+func (r *recent) fresh(m message) (out []events.Notice, marks []mark) {
+	if m.once {
+		marks = append(marks, markOf(m.id))
+	}
+	out = m.notices[:0:0]
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.once && r.has(markOf(m.id)) {
-		return nil
+	if m.once && r.has(marks[0]) {
+		return nil, nil
 	}
-	out := make([]events.Notice, 0, len(m.notices))
-	within := make(map[mark]bool)
+	var within map[events.Notice]bool // one look comes after both
+	if len(m.notices) > 1 {
+		within = make(map[events.Notice]bool, len(m.notices))
+	}
 	for _, n := range m.notices {
-		k := markOfNotice(n)
-		if within[k] || told(n) && r.has(k) { // one look comes after both
+		if within[n] {
 			continue
 		}
-		within[k] = true
+		if within != nil {
+			within[n] = true
+		}
+		if told(n) {
+			k := markOfNotice(n)
+			if r.has(k) {
+				continue
+			}
+			marks = append(marks, k)
+		}
 		out = append(out, n)
 	}
-	return out
+	return out, marks
 }
 
-// keep remembers m, which the sink has.
-func (r *recent) keep(m message) {
+// keep remembers what the sink has.
+func (r *recent) keep(marks []mark) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.once {
-		r.add(markOf(m.id))
-	}
-	for _, n := range m.notices {
-		if told(n) {
-			r.add(markOfNotice(n))
-		}
+	for _, k := range marks {
+		r.add(k)
 	}
 }
 

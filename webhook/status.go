@@ -9,13 +9,14 @@ import (
 type Status struct {
 	Name     string           `json:"name"`
 	Kind     string           `json:"kind"`
-	Accepted int64            `json:"accepted"` // calls answered 2xx
-	Notices  int64            `json:"notices"`  // given to the sink
-	Repeats  int64            `json:"repeats"`  // notices that had been given before
-	Buried   int64            `json:"buried"`   // verified calls that made no sense
-	Refused  map[string]int64 `json:"refused"`  // calls by cause
-	Error    string           `json:"error,omitempty"`
-	Last     time.Time        `json:"last"` // when the last call was accepted
+	Accepted int64            `json:"accepted"`          // calls answered 2xx
+	Notices  int64            `json:"notices"`           // given to the sink
+	Repeats  int64            `json:"repeats"`           // notices that had been given before
+	Buried   int64            `json:"buried"`            // verified calls that made no sense
+	Refused  map[string]int64 `json:"refused"`           // calls by cause
+	Error    string           `json:"error,omitempty"`   // of the last call that was refused, "" since one was accepted
+	ErrorAt  time.Time        `json:"error_at,omitzero"` // when that was
+	Last     time.Time        `json:"last"`              // when the last call was accepted
 	Confirm  []Confirmation   `json:"confirm,omitempty"`
 }
 
@@ -34,7 +35,7 @@ func (h *hook) note(change func(*Status)) {
 	accepted := h.state.Accepted
 	change(&h.state)
 	if h.state.Accepted != accepted {
-		h.state.Error, h.state.Last = "", h.now()
+		h.state.Error, h.state.ErrorAt, h.state.Last = "", time.Time{}, h.now()
 	}
 }
 

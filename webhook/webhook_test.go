@@ -106,7 +106,7 @@ func TestPoison(t *testing.T) {
 	if len(l) != 1 || l[0].Source != "hooks/in" || string(l[0].Body) != "nonsense" || l[0].Why == "" || !l[0].At.Equal(noon) {
 		t.Errorf("letters %+v", l)
 	}
-	if s := b.Status()[0]; s.Buried != 1 || s.Accepted != 1 || s.Refused[string(ours)] != 1 || s.Error != "" || !s.Last.Equal(noon) {
+	if s := b.Status()[0]; s.Buried != 1 || s.Accepted != 1 || s.Refused[string(ours)] != 1 || s.Error != "" || !s.ErrorAt.IsZero() || !s.Last.Equal(noon) {
 		t.Errorf("status %+v", s)
 	}
 }
@@ -150,12 +150,13 @@ func TestRepeats(t *testing.T) {
 	}
 	r := b.hooks["in"].recent
 	for i := range 3 * recentMax {
-		r.keep(message{id: fmt.Sprint(i), once: true})
+		_, marks := r.fresh(message{id: fmt.Sprint(i), once: true})
+		r.keep(marks)
 	}
 	if len(r.seen) > recentMax || len(r.line) > recentMax {
 		t.Errorf("%d marks, %d in line, want at most %d", len(r.seen), len(r.line), recentMax)
 	}
-	if got := r.fresh(message{id: fmt.Sprint(3*recentMax - 1), once: true, notices: make([]events.Notice, 1)}); len(got) != 0 {
+	if got, _ := r.fresh(message{id: fmt.Sprint(3*recentMax - 1), once: true, notices: make([]events.Notice, 1)}); len(got) != 0 {
 		t.Error("the newest mark is not kept")
 	}
 }

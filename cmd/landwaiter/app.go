@@ -14,14 +14,16 @@ import (
 
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
+	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/daemon"
 	"github.com/landwaiter/landwaiter/internal/output"
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
-// App is what commands run with: where they write, what the global flags say,
+// App is what commands run with: where they read and write, what the global flags say,
 // and the rest of the program.
 type App struct {
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Env            []string
 	Color          bool
@@ -42,6 +44,8 @@ type Program struct {
 	// Dial finds the running daemon by the socket in its data folder, or opens
 	// the ledger itself where none runs.
 	Dial func(ctx context.Context, o config.Options) (backend, error)
+	// Init makes the ledger where there is none.
+	Init func(ctx context.Context, o config.Options) error
 	// Doctor and Fsck look at the set-up and at stored state.
 	Doctor func(ctx context.Context, o config.Options) checks
 	Fsck   func(ctx context.Context, o config.Options, f daemon.FsckOptions) checks
@@ -61,16 +65,19 @@ type backend interface {
 	deadLetters
 	feedLister
 	auditVerifier
+	memberKeeper
 	Close() error
 }
 
 // globals are the flags of every command.
 type globals struct {
-	Config  string        `short:"c" placeholder:"FILE" help:"Configuration file ($LANDWAITER_CONFIG)."`
-	Data    string        `placeholder:"DIR" help:"Data folder; strongest over the file and the environment."`
-	Output  string        `short:"o" enum:",table,json,yaml,csv,sarif" default:"" placeholder:"FORMAT" help:"table, json, yaml or csv; scan writes sarif too ($LANDWAITER_OUTPUT)."`
-	NoColor bool          `help:"Never colour ($NO_COLOR)."`
-	Timeout time.Duration `placeholder:"TIME" help:"Give up after this time (exit code 9)."`
+	Config    string        `short:"c" placeholder:"FILE" help:"Configuration file ($LANDWAITER_CONFIG)."`
+	Data      string        `placeholder:"DIR" help:"Data folder; strongest over the file and the environment."`
+	Output    string        `short:"o" enum:",table,json,yaml,csv,sarif" default:"" placeholder:"FORMAT" help:"table, json, yaml or csv; scan writes sarif too ($LANDWAITER_OUTPUT)."`
+	NoColor   bool          `help:"Never colour ($NO_COLOR)."`
+	Server    string        `placeholder:"URL" help:"Ask the daemon at https://HOST:PORT by its REST API ($LANDWAITER_SERVER), not the one of this machine."`
+	TokenFile string        `placeholder:"FILE" type:"path" help:"File of the access token or API key for --server. Without it: $LANDWAITER_TOKEN."`
+	Timeout   time.Duration `placeholder:"TIME" help:"Give up after this time (exit code 9)."`
 }
 
 type cli struct {
@@ -85,6 +92,7 @@ type cli struct {
 	Storage    storageCmd    `cmd:"" help:"Show the storage units and how much of them is covered."`
 	Source     sourceCmd     `cmd:"" help:"Show the sources and hooks that tell of changes."`
 	Engine     engineCmd     `cmd:"" help:"Show the engines, and make them prove themselves."`
+	User       userCmd       `cmd:"" help:"List, add, change and remove users."`
 	Dlq        dlqCmd        `cmd:"" help:"List and replay entries that failed."`
 	Audit      auditCmd      `cmd:"" help:"Prove that the audit is as it was written."`
 	Doctor     doctorCmd     `cmd:"" help:"Check the set-up."`
@@ -100,6 +108,7 @@ type exiting int
 // run parses args, runs the command and returns the exit code. It writes only
 // to app's writers.
 func run(ctx context.Context, args []string, app *App) (code int) {
+	ctx = control.AsMachine(ctx)
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(exiting)
@@ -183,11 +192,33 @@ func (a *App) options(set ...config.Override) config.Options {
 
 // ask dials and gives the backend to do.
 func (a *App) ask(ctx context.Context, do func(backend) error) error {
-	b, err := a.Program.Dial(ctx, a.options())
+	var b backend
+	var err error
+	if server := a.server(); server != "" {
+		b, err = a.remote(server)
+	} else {
+		b, err = a.Program.Dial(ctx, a.options())
+	}
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(b), b.Close())
+}
+
+// server is the daemon to ask by its API, "" for the one of this machine.
+func (a *App) server() string {
+	if a.flags.Server != "" {
+		return a.flags.Server
+	}
+	return a.getenv("LANDWAITER_SERVER")
+}
+
+func (a *App) remote(server string) (*remote, error) {
+	token, err := a.token()
+	if err != nil {
+		return nil, err
+	}
+	return newRemote(server, token)
 }
 
 // say talks to the user, beside the results.

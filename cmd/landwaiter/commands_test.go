@@ -42,6 +42,8 @@ type fake struct {
 	letters []control.Message
 	chain   control.Verified
 	dropped []string
+	members []control.Member
+	changes []control.MemberChange
 	err     error
 	fail    map[string]error // by id
 	closed  bool
@@ -75,6 +77,20 @@ func (f *fake) Quarantined(context.Context, string) iter.Seq2[control.Quarantine
 func (f *fake) Restore(_ context.Context, r control.RestoreRequest) (control.Effect, error) {
 	f.restore = append(f.restore, r)
 	return control.Effect{ID: r.ID, State: "done", Key: "k"}, f.fail[r.ID]
+}
+func (f *fake) Members(context.Context) ([]control.Member, error) { return f.members, f.err }
+func (f *fake) AddMember(_ context.Context, m control.MemberChange) (control.Effect, error) {
+	f.changes = append(f.changes, m)
+	return control.Effect{State: "done", Key: m.Login}, f.err
+}
+func (f *fake) RemoveMember(_ context.Context, login string) (control.Effect, error) {
+	return control.Effect{State: "done", Key: login}, f.fail[login]
+}
+func (f *fake) SetMemberRole(ctx context.Context, m control.MemberChange) (control.Effect, error) {
+	return f.AddMember(ctx, m)
+}
+func (f *fake) SetMemberPassword(ctx context.Context, m control.MemberChange) (control.Effect, error) {
+	return f.AddMember(ctx, m)
 }
 func (f *fake) Purge(_ context.Context, id string, dry bool) (control.Effect, error) {
 	f.purged = append(f.purged, fmt.Sprint(id, dry))
@@ -226,8 +242,10 @@ func TestDeadLetters(t *testing.T) {
 
 func TestStorageAndEngines(t *testing.T) {
 	f := &fake{
-		units:   []control.Storage{{Unit: "in", URL: "file:///in", State: "down", Detail: "no such folder", Sweep: 10 * time.Minute, Caps: []string{"watch", "put"}}},
-		covered: []control.Coverage{{Unit: "in", Keys: 12, Counts: []control.Count{{Verdict: "clean", Keys: 10}, {Verdict: "not_scanned", Reason: "encrypted", Keys: 2}}, Within: true}},
+		units: []control.Storage{{Unit: "in", URL: "file:///in", State: "down", Detail: "no such folder", Sweep: 10 * time.Minute, Caps: []string{"watch", "put"}},
+			{Unit: "acc.was", State: "gone", Gone: noon}},
+		covered: []control.Coverage{{Unit: "in", Keys: 12, Counts: []control.Count{{Verdict: "clean", Keys: 10}, {Verdict: "not_scanned", Reason: "encrypted", Keys: 2}}, Within: true},
+			{Unit: "acc.was", Gone: noon, Keys: 77}},
 		pools: []scan.PoolStatus{{Name: "default", Instances: []scan.InstanceStatus{{Name: "c1", Ready: true, Stale: true, Limit: 64, Breaker: "closed",
 			Proof: &scan.Proof{Results: []scan.Result{{Case: scan.CasePlain, Outcome: scan.Seen}, {Case: scan.CaseSize, Outcome: scan.Silent, Bound: 100}}}},
 			{Name: "c2", Breaker: "open", Detail: "connection refused"}, {Name: "c3", Breaker: "open", Health: scan.Health{Ready: true}}}}},
@@ -249,6 +267,20 @@ func TestStorageAndEngines(t *testing.T) {
 	} {
 		if code, out, _ := execute(with(f), c.args...); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("%v: code %d\n%s", c.args, code, out)
+		}
+	}
+	// Who is gone is listed with since when, and left out where it is not wanted.
+	for _, c := range []struct {
+		args  []string
+		shown bool
+	}{
+		{[]string{"storage", "list"}, true}, {[]string{"storage", "list", "--no-gone"}, false},
+		{[]string{"storage", "coverage"}, false}, {[]string{"storage", "coverage", "--gone"}, true},
+		{[]string{"storage", "coverage", "acc.was"}, true}, {[]string{"storage", "coverage", "in"}, false},
+	} {
+		code, out, _ := execute(with(f), c.args...)
+		if code != 0 || strings.Contains(out, "acc.was") != c.shown || strings.Contains(out, stamp(noon)) != c.shown {
+			t.Errorf("%v: code %d, want it shown: %v\n%s", c.args, code, c.shown, out)
 		}
 	}
 	f.tested = []control.Tested{{Pool: "p", Instance: "a", Proof: f.pools[0].Instances[0].Proof, Note: "no date"}, {Pool: "p", Instance: "b", Error: "silent on plain"}}

@@ -13,7 +13,7 @@ import (
 )
 
 type conformCmd struct {
-	Target  string            `arg:"" name:"url" help:"A storage URL, or the name of a unit of the configuration."`
+	Target  string            `arg:"" name:"url" help:"A storage URL, or the name of a unit: of the configuration, or found with an account."`
 	Options map[string]string `short:"O" name:"option" placeholder:"NAME=VALUE" help:"An option of the vendor; the value may be env:NAME, file:PATH or credential:NAME."`
 }
 

@@ -12,13 +12,13 @@ import (
 )
 
 func TestSources(t *testing.T) {
-	f := &fake{feeds: []control.Feed{{Name: "q", Kind: "source", URL: "sqs://h/1/q", Received: 1200, Acked: 1199, Buried: 1, Last: noon, Error: "gone\x1b"},
+	f := &fake{feeds: []control.Feed{{Name: "q", Kind: "source", URL: "sqs://h/1/q", Received: 1200, Acked: 1199, Buried: 1, Last: noon, Error: "gone\x1b", ErrorAt: noon},
 		{Name: "h", Kind: "sns", Connected: true, Note: "open this to confirm: https://x"}}}
 	code, out, _ := execute(with(f), "source", "list")
 	if code != 0 || strings.Contains(out, "\x1b") {
 		t.Fatalf("code %d\n%q", code, out)
 	}
-	for _, want := range []string{"sqs://h/1/q", "1199", "gone", "never", "open this to confirm: https://x"} {
+	for _, want := range []string{"sqs://h/1/q", "1199", stamp(noon) + ": gone", "never", "open this to confirm: https://x"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -35,7 +35,15 @@ var feedColumns = []output.Column[control.Feed]{
 	{Name: "STRAYS", Value: func(f control.Feed) string { return size(f.Strays) }},
 	{Name: "LAST", Value: func(f control.Feed) string { return either(stamp(f.Last), "never") }},
 	{Name: "URL", Value: func(f control.Feed) string { return f.URL }},
-	{Name: "DETAIL", Value: func(f control.Feed) string { return either(f.Error, f.Note) }},
+	{Name: "DETAIL", Value: detail},
+}
+
+// detail is what went wrong last, and when, or else what an operator should do.
+func detail(f control.Feed) string {
+	if f.Error == "" || f.ErrorAt.IsZero() {
+		return either(f.Error, f.Note)
+	}
+	return stamp(f.ErrorAt) + ": " + f.Error
 }
 
 // Run lists sources and hooks.

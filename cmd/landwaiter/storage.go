@@ -18,10 +18,13 @@ type storageCmd struct {
 	Coverage storageCoverage `cmd:"" help:"Count what of a unit has a verdict."`
 }
 
-type storageList struct{}
+type storageList struct {
+	Gone bool `default:"true" negatable:"" help:"List units that nothing names any more, too."`
+}
 
 type storageCoverage struct {
 	Unit string `arg:"" optional:"" help:"Name of the unit; all without it."`
+	Gone bool   `help:"Count units that nothing names any more, too."`
 }
 
 // A storageLister tells of units.
@@ -47,6 +50,7 @@ var storageColumns = []output.Column[control.Storage]{
 	{Name: "SWEEP", Value: func(s control.Storage) string { return config.FormatDuration(s.Sweep) }},
 	{Name: "SWEPT", Value: func(s control.Storage) string { return stamp(s.Swept) }},
 	{Name: "CAPABILITIES", Value: func(s control.Storage) string { return strings.Join(s.Caps, " ") }},
+	{Name: "GONE", Value: func(s control.Storage) string { return stamp(s.Gone) }},
 	{Name: "DETAIL", Value: func(s control.Storage) string { return s.Detail }},
 }
 
@@ -63,6 +67,7 @@ var coverageColumns = []output.Column[control.Coverage]{
 	{Name: "LAG", Value: func(c control.Coverage) string {
 		return config.FormatDuration(c.Lag) + " of " + config.FormatDuration(c.Promise)
 	}},
+	{Name: "GONE", Value: func(c control.Coverage) string { return stamp(c.Gone) }},
 	{Name: "WITHIN", Value: func(c control.Coverage) string { return strconv.FormatBool(c.Within) }, Color: func(c control.Coverage) output.Color {
 		if c.Within {
 			return output.Good
@@ -80,6 +85,16 @@ func counts(c control.Coverage) string {
 	return strings.Join(out, ", ")
 }
 
+// those are the ones that are wanted.
+func those[T any](all []T, wanted func(T) bool) (some []T) {
+	for _, v := range all {
+		if wanted(v) {
+			some = append(some, v)
+		}
+	}
+	return some
+}
+
 // Run lists the units.
 func (c *storageList) Run(ctx context.Context, a *App) error {
 	return a.ask(ctx, func(b backend) error {
@@ -87,6 +102,7 @@ func (c *storageList) Run(ctx context.Context, a *App) error {
 		if err != nil {
 			return err
 		}
+		all = those(all, func(s control.Storage) bool { return c.Gone || s.Gone.IsZero() })
 		return output.List(a.printer(), storageColumns, output.Of(all))
 	})
 }
@@ -98,16 +114,11 @@ func (c *storageCoverage) Run(ctx context.Context, a *App) error {
 		if err != nil {
 			return err
 		}
-		if c.Unit != "" {
-			var one []control.Coverage
-			for _, cov := range all {
-				if cov.Unit == c.Unit {
-					one = append(one, cov)
-				}
-			}
-			if all = one; len(one) == 0 {
-				return fault.New(fault.NotFound, "storage.coverage", c.Unit, errors.New("there is no such unit; storage list shows them"))
-			}
+		all = those(all, func(cov control.Coverage) bool {
+			return cov.Unit == c.Unit || c.Unit == "" && (c.Gone || cov.Gone.IsZero())
+		})
+		if c.Unit != "" && len(all) == 0 {
+			return fault.New(fault.NotFound, "storage.coverage", c.Unit, errors.New("there is no such unit; storage list shows them"))
 		}
 		return output.List(a.printer(), coverageColumns, output.Of(all))
 	})

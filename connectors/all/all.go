@@ -20,9 +20,9 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 )
 
-// Vendors returns the opener of each URL scheme. A URL without a scheme is a
+// vendors returns the opener of each URL scheme. A URL without a scheme is a
 // local path.
-func Vendors() map[string]connectors.Opener {
+func vendors() map[string]connectors.Opener {
 	return map[string]connectors.Opener{
 		"":       file.Open,
 		"file":   file.Open,
@@ -36,7 +36,7 @@ func Vendors() map[string]connectors.Opener {
 // Open opens the driver of the unit's vendor. fault.Invalid names the schemes
 // that there are.
 func Open(ctx context.Context, u connectors.Unit) (connectors.Driver, error) {
-	open, ok := Vendors()[Scheme(u.URL)]
+	open, ok := vendors()[Scheme(u.URL)]
 	if !ok {
 		return nil, noConnector(u)
 	}
@@ -138,7 +138,7 @@ func OpenStorage(ctx context.Context, u connectors.Unit, opt connectors.Options)
 
 // Schemes lists the URL schemes that there are, in order.
 func Schemes() []string {
-	vendors := Vendors()
+	vendors := vendors()
 	delete(vendors, "")
 	return slices.Sorted(maps.Keys(vendors))
 }

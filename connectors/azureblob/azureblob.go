@@ -35,11 +35,11 @@ type Driver struct {
 	limits    limits
 
 	// What was learnt of the account. None of it goes back.
-	tree     atomic.Bool  // it lists in another order than bytes: go folder by folder
-	plain    atomic.Bool  // it knows no versions in listings
-	tagless  atomic.Bool  // it has no index tags: metadata serves as tags
-	minds    atomic.Int32 // whether it minds conditions on tags: 1 yes, -1 no
-	fromZero atomic.Bool  // it ignores startFrom: listings begin at the prefix
+	tree     atomic.Bool       // it lists in another order than bytes: go folder by folder
+	plain    atomic.Bool       // it knows no versions in listings
+	tagless  atomic.Bool       // it has no index tags: metadata serves as tags
+	minds    connectors.Answer // whether it minds conditions on tags
+	fromZero atomic.Bool       // it ignores startFrom: listings begin at the prefix
 }
 
 // limits are the bounds of a driver; tests use smaller ones.
@@ -100,8 +100,8 @@ func open(ctx context.Context, u connectors.Unit, lim limits) (*Driver, error) {
 // asked. Where it may not, the blobs tell.
 func (d *Driver) check(ctx context.Context) error {
 	_, err := d.flat(ctx, cursor{prefix: d.root, limit: 1})
-	if re := replyOf(err); re != nil && re.code == "ContainerNotFound" {
-		return as(err, fault.Unavailable, fault.NotFound)
+	if re := replyOf(err); re != nil && re.Code == "ContainerNotFound" {
+		return connectors.Recast(err, fault.Unavailable, fault.NotFound)
 	}
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (d *Driver) check(ctx context.Context) error {
 		if info.IsHierarchicalNamespaceEnabled != nil && *info.IsHierarchicalNamespaceEnabled {
 			d.tree.Store(true)
 		}
-	case re == nil || re.status >= 500 || fault.Is(err, fault.Throttled):
+	case re == nil || re.Status >= 500 || fault.Is(err, fault.Throttled):
 		return err
 	}
 	return nil
@@ -165,7 +165,7 @@ func (d *Driver) blob(full string) *blockblob.Client { return d.client.NewBlockB
 // call makes one call without content under the driver's time limit, and gives
 // its error a kind.
 func call[Out any](ctx context.Context, d *Driver, op, key string, f func(context.Context) (Out, error)) (Out, error) {
-	bounded, cancel := context.WithTimeout(withSmallBody(ctx), d.limits.call)
+	bounded, cancel := context.WithTimeout(connectors.SmallReply(ctx), d.limits.call)
 	defer cancel()
 	out, err := f(bounded)
 	if err != nil {

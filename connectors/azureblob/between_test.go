@@ -191,7 +191,7 @@ func TestOthersTags(t *testing.T) {
 	d, b := p.openBetween(t)
 	p.put(t, "key", []byte("x"))
 	ref := object.Ref{Key: "key", Version: stat(t, d, "key").Version}
-	d.minds.Store(-1) // it has been asked
+	d.minds.Set(false) // it has been asked
 	reads := 0
 	b.before(func(r *http.Request) bool {
 		if isComp("GET", "tags")(r) {
@@ -220,7 +220,7 @@ func TestTagsUnderCondition(t *testing.T) {
 	d := s.open(defaultLimits)
 	s.stranger(t, "PUT", "in/key", []byte("seen"))
 	ref := object.Ref{Key: "key", Version: stat(t, d, "key").Version}
-	if info, err := d.Tag(t.Context(), ref, map[string]string{"lw": "1"}); err != nil || info.Version != ref.Version || d.minds.Load() != 1 {
+	if info, err := d.Tag(t.Context(), ref, map[string]string{"lw": "1"}); err != nil || info.Version != ref.Version || !d.minds.Yes() {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	s.mu.Lock()

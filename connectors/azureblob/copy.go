@@ -68,7 +68,7 @@ func (c *copying) gather(ctx context.Context, opt connectors.PutOptions) error {
 	tags, err := c.d.getTags(ctx, op, c.src, c.f)
 	tagless := c.d.noTags(err)
 	if err != nil && !tagless {
-		return as(err, fault.NotFound, fault.Changed)
+		return connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
 	if len(opt.Meta) > 0 || tagless && len(opt.Tags) > 0 {
 		c.meta = c.f.props.Metadata
@@ -85,7 +85,7 @@ func (c *copying) gather(ctx context.Context, opt connectors.PutOptions) error {
 	if tagless {
 		return nil
 	}
-	if c.tags = merge(tags, ours); len(c.tags) > maxTags {
+	if c.tags = connectors.MergeTags(tags, ours); len(c.tags) > maxTags {
 		return fault.New(fault.Invalid, op, object.FormatKey(c.key), fmt.Errorf("%d tags, a blob may have %d", len(c.tags), maxTags))
 	}
 	return nil
@@ -155,7 +155,7 @@ func (c *copying) run(ctx context.Context) (object.Info, error) {
 		return object.Info{}, err
 	}
 	if status != string(blob.CopyStatusTypeSuccess) {
-		err := fault.New(fault.Unavailable, op, object.FormatKey(c.key), fmt.Errorf("the service says of the copy: %s %s", printable(status, 40), printable(str(f.props.CopyStatusDescription), 200)))
+		err := fault.New(fault.Unavailable, op, object.FormatKey(c.key), fmt.Errorf("the service says of the copy: %s %s", connectors.Plain(status, 40), connectors.Plain(str(f.props.CopyStatusDescription), 200)))
 		return object.Info{}, errors.Join(err, c.clear(ctx, id))
 	}
 	if f.info.Size != c.f.info.Size {
@@ -183,7 +183,7 @@ func (c *copying) wait(ctx context.Context, pause time.Duration, deadline time.T
 func (c *copying) mine(ctx context.Context, id string) (found, error) {
 	f, err := c.d.find(ctx, "azureblob.Copy", c.key, version{})
 	if err != nil {
-		return f, as(err, fault.NotFound, fault.Changed)
+		return f, connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
 	if str(f.props.CopyID) != id {
 		return f, fault.New(fault.Changed, "azureblob.Copy", object.FormatKey(c.key), errors.New("replaced by someone else as soon as it was copied"))
@@ -221,7 +221,7 @@ func (c *copying) failed(ctx context.Context, err error) error {
 		return err
 	}
 	if _, e := c.d.find(ctx, "azureblob.Copy", c.src, c.f.v); e != nil {
-		return as(e, fault.NotFound, fault.Changed)
+		return connectors.Recast(e, fault.NotFound, fault.Changed)
 	}
 	return c.guard.failed(err)
 }

@@ -34,16 +34,16 @@ func Discover(ctx context.Context, u connectors.Unit) ([]connectors.Found, error
 	if err != nil {
 		return nil, fault.New(fault.Invalid, op, u.Name, err)
 	}
-	d := &Driver{transport: newTransport(), limits: defaultLimits}
+	d := &Driver{transport: connectors.NewTransport(), limits: defaultLimits}
 	defer d.Close()
 	client, err := newService(o, d)
 	if err != nil {
-		return nil, &fault.Error{Op: op, On: o.account, Kind: fault.Denied, Reason: "access_denied", Err: errors.New(printable(err.Error(), 300))}
+		return nil, &fault.Error{Op: op, On: o.account, Kind: fault.Denied, Reason: "access_denied", Err: errors.New(connectors.Plain(err.Error(), 300))}
 	}
 	var list []connectors.Found
 	pages := client.NewListContainersPager(&service.ListContainersOptions{MaxResults: to.Ptr(int32(1000))})
 	for pages.More() && len(list) < connectors.MaxFound {
-		page, err := call(withSmallBody(ctx), d, op, "", pages.NextPage)
+		page, err := call(connectors.SmallReply(ctx), d, op, "", pages.NextPage)
 		if err != nil {
 			return nil, err
 		}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,20 +13,20 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
 
 var (
-	errKeyLength  = errors.New("a key has 1 to 1,024 characters, with the unit's prefix")
-	errKeyByte    = errors.New("the key has a zero byte, or a backslash, which the service takes for a slash")
-	errKeyText    = errors.New("the key is not UTF-8")
-	errKeyPath    = errors.New(`the service resolves "." and ".." between slashes as a path`)
-	errMoved      = errors.New("the blob is another version now")
-	errOther      = errors.New("the server answered with another version than it was asked for")
-	errNoVersion  = errors.New("an act must name the version it is for")
-	errFolder     = errors.New("it is a folder")
-	errIncomplete = errors.New("the reply ended early")
+	errKeyLength = errors.New("a key has 1 to 1,024 characters, with the unit's prefix")
+	errKeyByte   = errors.New("the key has a zero byte, or a backslash, which the service takes for a slash")
+	errKeyText   = errors.New("the key is not UTF-8")
+	errKeyPath   = errors.New(`the service resolves "." and ".." between slashes as a path`)
+	errMoved     = errors.New("the blob is another version now")
+	errOther     = errors.New("the server answered with another version than it was asked for")
+	errNoVersion = errors.New("an act must name the version it is for")
+	errFolder    = errors.New("it is a folder")
 )
 
 // A class is what an error code means to us.
@@ -137,31 +135,11 @@ var families = []struct {
 	{"BlobImmutable", class{fault.Denied, "", policyHint}},
 }
 
-// A replyError is what the service said, with a hint where we know one.
-type replyError struct {
-	status  int
-	code    string
-	message string
-	hint    string
-}
-
-func (e *replyError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "HTTP %d", e.status)
-	if e.code != "" {
-		b.WriteString(" " + e.code)
-	}
-	if e.message != "" && e.message != e.code {
-		b.WriteString(": " + e.message)
-	}
-	if e.hint != "" {
-		b.WriteString(" (" + e.hint + ")")
-	}
-	return b.String()
-}
+// A replyError is what the service said.
+type replyError struct{ connectors.Reply }
 
 // locked reports whether a policy or hold forbids what was tried.
-func (e *replyError) locked() bool { return e != nil && (e.hint == policyHint || e.hint == holdHint) }
+func (e *replyError) locked() bool { return e != nil && (e.Hint == policyHint || e.Hint == holdHint) }
 
 // fail gives err, which a call for key returned, its kind. ctx is the caller's:
 // its end is passed through untouched, that of our own time limit is not.
@@ -178,9 +156,13 @@ func (d *Driver) fail(ctx context.Context, op, key string, err error) error {
 	if errors.As(err, &auth) || !errors.As(err, &resp) {
 		return failUnanswered(op, on, err, auth)
 	}
-	re := &replyError{status: resp.StatusCode, code: printable(resp.ErrorCode, 80), message: message(resp.RawResponse)}
+	re := &replyError{connectors.Reply{Status: resp.StatusCode, Code: connectors.Plain(resp.ErrorCode, 80), Message: message(resp.RawResponse)}}
 	c := classify(re)
-	return &fault.Error{Op: op, On: on, Kind: c.kind, Reason: c.reason, After: retryAfter(resp.RawResponse), Err: re}
+	var after time.Duration
+	if resp.RawResponse != nil {
+		after = connectors.RetryAfter(resp.RawResponse.Header)
+	}
+	return &fault.Error{Op: op, On: on, Kind: c.kind, Reason: c.reason, After: after, Err: re}
 }
 
 // failUnanswered is fail for a call that the service did not answer. A URL may
@@ -190,7 +172,7 @@ func failUnanswered(op, on string, err error, auth *azidentity.AuthenticationFai
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	msg := printable(err.Error(), 300)
+	msg := connectors.Plain(err.Error(), 300)
 	// The SDK marks so what is no use to try again: credentials that there are not.
 	var final interface{ NonRetriable() }
 	refused := auth != nil && auth.RawResponse != nil && auth.RawResponse.StatusCode < 500 && auth.RawResponse.StatusCode != http.StatusTooManyRequests
@@ -215,62 +197,25 @@ func message(resp *http.Response) string {
 		return ""
 	}
 	line, _, _ := strings.Cut(said.Message, "\n")
-	return printable(strings.TrimSpace(line), 300)
+	return connectors.Plain(strings.TrimSpace(line), 300)
 }
 
 // classify finds the class of a reply by code, then by status, and completes re.
 func classify(re *replyError) class {
-	c, known := codes[re.code]
+	c, known := codes[re.Code]
 	for _, f := range families {
-		if !known && strings.HasPrefix(re.code, f.begin) {
+		if !known && strings.HasPrefix(re.Code, f.begin) {
 			c, known = f.class, true
 		}
 	}
 	if !known {
-		c = byStatus(re.status)
+		c.kind, c.reason = connectors.ByStatus(re.Status)
 	}
-	if c.hint == policyHint && strings.Contains(strings.ToLower(re.message), "legal hold") {
+	if c.hint == policyHint && strings.Contains(strings.ToLower(re.Message), "legal hold") {
 		c.hint = holdHint
 	}
-	re.hint = c.hint
+	re.Hint = c.hint
 	return c
-}
-
-// byStatus is the class of an unknown code.
-func byStatus(status int) class {
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return class{kind: fault.Denied, reason: "access_denied"}
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return class{kind: fault.Unsupported}
-	case http.StatusPreconditionFailed:
-		return class{kind: fault.Changed}
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return class{kind: fault.Throttled}
-	case http.StatusNotFound, http.StatusConflict, http.StatusRequestTimeout:
-		// The service says which 404 it is; only then a blob counts as gone. One
-		// that does not may come from a proxy.
-		return class{kind: fault.Unavailable}
-	}
-	if status >= 300 && status < 500 {
-		return class{kind: fault.Invalid}
-	}
-	return class{kind: fault.Unavailable}
-}
-
-// retryAfter reads the header Retry-After, in seconds or as a date, up to an hour.
-func retryAfter(resp *http.Response) time.Duration {
-	if resp == nil {
-		return 0
-	}
-	s := resp.Header.Get("Retry-After")
-	var after time.Duration
-	if n, err := strconv.Atoi(s); err == nil {
-		after = time.Duration(min(max(n, 0), 3600)) * time.Second
-	} else if t, err := http.ParseTime(s); err == nil {
-		after = time.Until(t)
-	}
-	return min(max(after, 0), time.Hour)
 }
 
 // replyOf returns the service's reply in err, or nil.
@@ -278,30 +223,4 @@ func replyOf(err error) *replyError {
 	var re *replyError
 	errors.As(err, &re)
 	return re
-}
-
-// as returns err with the kind k and its cause kept, if its kind is from.
-func as(err error, from, k fault.Kind) error {
-	if !fault.Is(err, from) {
-		return err
-	}
-	var f *fault.Error
-	errors.As(err, &f)
-	g := *f
-	g.Kind = k
-	return &g
-}
-
-// printable returns s without control characters, at most n bytes of it: it
-// comes from a server.
-func printable(s string, n int) string {
-	if len(s) > n {
-		s = s[:n] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }

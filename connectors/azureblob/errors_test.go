@@ -198,7 +198,7 @@ func TestBigRepliesAreBounded(t *testing.T) {
 	sent := make(chan int, 1)
 	d := answering(t, func(w http.ResponseWriter, _ *http.Request) {
 		n := 0
-		for n < 5*maxSmallBody {
+		for n < 5*maxSmallReply {
 			if _, err := w.Write(block); err != nil {
 				break
 			}
@@ -214,7 +214,7 @@ func TestBigRepliesAreBounded(t *testing.T) {
 			t.Error("it listed something")
 		}
 	}
-	if n := <-sent; n > 2*maxSmallBody {
+	if n := <-sent; n > 2*maxSmallReply {
 		t.Errorf("read about %d bytes of a listing", n)
 	}
 }

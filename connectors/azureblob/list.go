@@ -23,16 +23,9 @@ type cursor struct {
 	limit  int
 }
 
-// A page is a part of a listing.
-type page struct {
-	infos []object.Info // keys are the container's names
-	next  *cursor       // nil at the end
-}
+type page = connectors.Page[cursor]
 
-var (
-	errNoOrder = errors.New("the server does not list in byte order of the key: the next listing goes folder by folder")
-	errNoEnd   = errors.New("the server repeats a page of its listing")
-)
+var errNoOrder = errors.New("the server does not list in byte order of the key: the next listing goes folder by folder")
 
 // List yields the current blobs, see connectors.Driver. Snapshots, and blobs
 // that are deleted but can be restored, are none. Accounts with a hierarchical
@@ -141,7 +134,7 @@ func (d *Driver) listing(ctx context.Context, prefix, start string, want func(ob
 				yield(object.Info{}, err)
 				return
 			}
-			for _, info := range p.infos {
+			for _, info := range p.Infos {
 				key, ok := strings.CutPrefix(info.Key, d.root)
 				if !ok || !strings.HasPrefix(key, prefix) {
 					if info.Key > d.root+prefix {
@@ -173,17 +166,17 @@ func (d *Driver) listing(ctx context.Context, prefix, start string, want func(ob
 func (d *Driver) pages(ctx context.Context, prefix, start string) iter.Seq2[page, error] {
 	whole := cursor{prefix: d.root + prefix, limit: d.limits.list}
 	if start == "" || start < prefix || d.fromZero.Load() {
-		return ahead(ctx, whole, d.flat)
+		return connectors.Ahead(ctx, "azureblob.List", whole.prefix, whole, d.flat)
 	}
 	at := cursor{from: d.root + start, limit: d.limits.list}
 	return func(yield func(page, error) bool) {
 		first, ignored := true, false
-		for p, err := range ahead(ctx, at, d.flat) {
+		for p, err := range connectors.Ahead(ctx, "azureblob.List", at.from, at, d.flat) {
 			if first {
 				first = false
 				re := replyOf(err)
-				refused := re != nil && (re.status == 400 || fault.Is(err, fault.Unsupported))
-				if ignored = refused || len(p.infos) > 0 && p.infos[0].Key < at.from; ignored {
+				refused := re != nil && (re.Status == 400 || fault.Is(err, fault.Unsupported))
+				if ignored = refused || len(p.Infos) > 0 && p.Infos[0].Key < at.from; ignored {
 					break
 				}
 			}
@@ -195,53 +188,10 @@ func (d *Driver) pages(ctx context.Context, prefix, start string) iter.Seq2[page
 			return
 		}
 		d.fromZero.Store(true)
-		for p, err := range ahead(ctx, whole, d.flat) {
+		for p, err := range connectors.Ahead(ctx, "azureblob.List", whole.prefix, whole, d.flat) {
 			if !yield(p, err) {
 				return
 			}
-		}
-	}
-}
-
-// ahead yields pages and asks for the next one while one is consumed.
-func ahead(ctx context.Context, c cursor, get func(context.Context, cursor) (page, error)) iter.Seq2[page, error] {
-	type result struct {
-		page
-		err error
-	}
-	return func(yield func(page, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		results := make(chan result)
-		defer func() {
-			cancel()
-			for range results { // the goroutine has ended when this is closed
-			}
-		}()
-		go func() {
-			defer close(results)
-			for at := &c; at != nil; {
-				p, err := get(ctx, *at)
-				if err == nil && p.next != nil && p.next.marker == at.marker {
-					err = fault.New(fault.Unavailable, "azureblob.List", object.FormatKey(c.prefix), errNoEnd)
-				}
-				select {
-				case results <- result{p, err}:
-				case <-ctx.Done():
-					return
-				}
-				if err != nil {
-					return
-				}
-				at = p.next
-			}
-		}()
-		for r := range results {
-			if !yield(r.page, r.err) {
-				return
-			}
-		}
-		if ctx.Err() != nil {
-			yield(page{}, context.Cause(ctx))
 		}
 	}
 }
@@ -275,11 +225,11 @@ func (d *Driver) flat(ctx context.Context, c cursor) (page, error) {
 	}
 	var p page
 	if out.Segment != nil {
-		p.infos = d.items(out.Segment.BlobItems)
+		p.Infos = d.items(out.Segment.BlobItems)
 	}
 	if m := str(out.NextMarker); m != "" {
 		c.marker = m
-		p.next = &c
+		p.Next = &c
 	}
 	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
@@ -52,7 +53,7 @@ func (d *Driver) tagMeta(ctx context.Context, op string, ref object.Ref, f found
 		return d.blob(d.root+ref.Key).SetMetadata(ctx, merged, &blob.SetMetadataOptions{AccessConditions: ifMatch(f.etag)})
 	})
 	if err != nil {
-		return object.Info{}, as(err, fault.NotFound, fault.Changed)
+		return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
 	info := f.info
 	info.Version, info.ModTime, info.Meta = makeVersion(out.VersionID, out.ETag).String(), value(out.LastModified), readMeta(merged)

@@ -3,11 +3,9 @@ package azureblob
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -50,31 +48,17 @@ func Check(u connectors.Unit) error {
 // options, which win.
 func parseOptions(u connectors.Unit) (options, error) {
 	var o options
-	loc, err := url.Parse(u.URL)
+	const want = "want azblob://account/container/prefix?endpoint=…, and credentials as options"
+	at, err := u.Locate("azblob", want, func(name string) bool { return slices.Contains(secrets, name) })
 	if err != nil {
 		return o, err
 	}
-	name, prefix, _ := strings.Cut(strings.TrimPrefix(loc.Path, "/"), "/")
-	if loc.Scheme != "azblob" || loc.Host == "" || name == "" || loc.User != nil || loc.Fragment != "" {
-		return o, errors.New("want azblob://account/container/prefix?endpoint=…, and credentials as options")
+	name, prefix, _ := strings.Cut(strings.TrimPrefix(at.Path, "/"), "/")
+	if name == "" {
+		return o, errors.New(want)
 	}
-	o.account, o.container = loc.Host, name
-	if o.root = strings.Trim(prefix, "/"); o.root != "" {
-		o.root += "/"
-	}
-	query, err := url.ParseQuery(loc.RawQuery)
-	if err != nil {
-		return o, err
-	}
-	values := make(map[string]string)
-	for name, v := range query {
-		if slices.Contains(secrets, name) {
-			return o, &connectors.OptionError{Name: name, Err: errors.New("must not stand in the URL, which is shown: make it an option")}
-		}
-		values[name] = v[len(v)-1]
-	}
-	maps.Copy(values, u.Options)
-	if err := o.set(values); err != nil {
+	o.account, o.container, o.root = at.Host, name, connectors.Root(prefix)
+	if err := o.set(at.Values); err != nil {
 		return o, err
 	}
 	if err := o.connect(); err != nil {
@@ -85,34 +69,18 @@ func parseOptions(u connectors.Unit) (options, error) {
 
 // set takes values by name.
 func (o *options) set(values map[string]string) error {
-	texts := map[string]*string{
-		"endpoint": &o.endpoint, "tenant_id": &o.tenant, "client_id": &o.clientID,
-		"key": &o.key, "sas": &o.sas, "connection_string": &o.connection, "client_secret": &o.clientSecret,
-	}
-	var wrong []error
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		v, err := values[name], error(nil)
-		switch p := texts[name]; {
-		case p != nil:
-			*p = v
-		case name == "managed_identity":
-			if o.managedIdentity, err = strconv.ParseBool(v); err != nil {
-				err = errors.New("want true or false")
-			}
-		case name == "delete_snapshots":
+	text := connectors.Text
+	return errors.Join(connectors.SetOptions(values, map[string]connectors.Option{
+		"endpoint": text(&o.endpoint), "tenant_id": text(&o.tenant), "client_id": text(&o.clientID),
+		"key": text(&o.key), "sas": text(&o.sas), "connection_string": text(&o.connection), "client_secret": text(&o.clientSecret),
+		"managed_identity": connectors.Flag(&o.managedIdentity),
+		"delete_snapshots": func(v string) error {
 			if o.snapshots = v == "include"; v != "include" && v != "refuse" {
-				err = errors.New("want include or refuse")
+				return errors.New("want include or refuse")
 			}
-		default:
-			names := append(slices.Collect(maps.Keys(texts)), "managed_identity", "delete_snapshots")
-			slices.Sort(names)
-			err = fmt.Errorf("unknown option; known: %s", strings.Join(names, ", "))
-		}
-		if err != nil {
-			wrong = append(wrong, &connectors.OptionError{Name: name, Err: err})
-		}
-	}
-	return errors.Join(wrong...)
+			return nil
+		},
+	})...)
 }
 
 // connect takes what a connection string says, as Azure's portal shows it. Its
@@ -199,7 +167,7 @@ func (o *options) validate() error {
 
 // newDriver makes the client; it calls nobody.
 func newDriver(o options, lim limits) (*Driver, error) {
-	d := &Driver{transport: newTransport(), name: o.container, root: o.root, sas: o.sas, snapshots: o.snapshots, limits: lim}
+	d := &Driver{transport: connectors.NewTransport(), name: o.container, root: o.root, sas: o.sas, snapshots: o.snapshots, limits: lim}
 	core := coreOptions(d.transport)
 	core.PerCallPolicies = []policy.Policy{versioned{}}
 	opt := &container.ClientOptions{ClientOptions: core, ExpectContinueBehavior: container.ExpectContinueOptions{Mode: container.ExpectContinueModeOff}}
@@ -216,17 +184,21 @@ func newDriver(o options, lim limits) (*Driver, error) {
 		}
 	}
 	if err != nil {
-		return nil, &fault.Error{Op: "azureblob.Open", On: o.container, Kind: fault.Denied, Reason: "access_denied", Err: errors.New(printable(err.Error(), 300))}
+		return nil, &fault.Error{Op: "azureblob.Open", On: o.container, Kind: fault.Denied, Reason: "access_denied", Err: errors.New(connectors.Plain(err.Error(), 300))}
 	}
 	return d, nil
 }
+
+// maxSmallReply bounds, in bytes, a reply that is not content: a page of 1,000
+// blobs with names of 1,024 characters, escaped, is below 10 MiB.
+const maxSmallReply = 32 << 20
 
 // coreOptions are those of every client: Storage retries, nobody is told of us.
 func coreOptions(t *http.Transport) azcore.ClientOptions {
 	return azcore.ClientOptions{
 		Retry:     policy.RetryOptions{MaxRetries: -1},
 		Telemetry: policy.TelemetryOptions{Disabled: true},
-		Transport: &http.Client{Transport: bounded{t}, CheckRedirect: noRedirects},
+		Transport: &http.Client{Transport: connectors.Bounded{Next: t, Most: maxSmallReply}, CheckRedirect: connectors.NoRedirects},
 	}
 }
 

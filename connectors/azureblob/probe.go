@@ -3,11 +3,9 @@ package azureblob
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
@@ -61,16 +59,8 @@ func refused(err error) (bool, error) {
 	case fault.Is(err, fault.Changed, fault.Exists):
 		return true, nil
 	default:
-		return false, absent(err)
+		return false, connectors.OrAbsent(err)
 	}
-}
-
-// absent turns an error that means "this cannot be done here" into nil.
-func absent(err error) error {
-	if fault.Is(err, fault.Denied, fault.Unsupported, fault.Invalid) {
-		return nil
-	}
-	return err
 }
 
 // put finds out whether blobs can be written, and under preconditions: at once,
@@ -78,7 +68,7 @@ func absent(err error) error {
 func (p *probing) put(ctx context.Context, caps *connectors.Caps) error {
 	id, err := p.write(ctx, "a", "first", guard{})
 	if err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	caps.Put, caps.Versions = true, id != ""
 	create, replace := guard{none: ptr(azcore.ETagAny)}, guard{match: match(wrong)}
@@ -103,7 +93,7 @@ func (p *probing) put(ctx context.Context, caps *connectors.Caps) error {
 // commit writes a blob of one block under the guard.
 func (p *probing) commit(ctx context.Context, g guard) error {
 	put := putting{d: p.d, key: p.dir + "a", full: p.d.root + p.dir + "a", guard: g}
-	put.src = &source{ctx: ctx, r: strings.NewReader(""), hash: sha256.New(), left: -1}
+	put.src = connectors.NewContent(ctx, strings.NewReader(""), connectors.PutOptions{Size: -1})
 	ids, err := put.blocks(ctx, []byte("block"))
 	if err != nil {
 		return err
@@ -133,35 +123,12 @@ func (p *probing) order(ctx context.Context, caps *connectors.Caps) error {
 			return err
 		}
 	}
-	ok, err := p.ordered(ctx, names)
+	ok, err := connectors.Ordered(ctx, p.d.List, p.dir, "o", names)
 	if err == nil && !ok && p.d.tree.Load() {
-		ok, err = p.ordered(ctx, names)
+		ok, err = connectors.Ordered(ctx, p.d.List, p.dir, "o", names)
 	}
 	caps.Ordered = ok
 	return err
-}
-
-func (p *probing) ordered(ctx context.Context, names []string) (bool, error) {
-	for i := range names {
-		start := p.dir
-		if i > 0 {
-			start = p.dir + names[i-1]
-		}
-		var got []string
-		for info, err := range p.d.List(ctx, p.dir+"o", start) {
-			if fault.Is(err, fault.Unsupported) {
-				return false, nil
-			}
-			if err != nil {
-				return false, err
-			}
-			got = append(got, strings.TrimPrefix(info.Key, p.dir))
-		}
-		if !slices.Equal(got, names[i:]) {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 // tags finds out whether tags are kept, and leave the version as it is.
@@ -173,11 +140,11 @@ func (p *probing) tags(ctx context.Context, caps *connectors.Caps) error {
 	ref := object.Ref{Key: p.dir + "a", Version: before.Version}
 	after, err := p.d.Tag(ctx, ref, map[string]string{"LandwaiterProbe": "a b+c/d@e"})
 	if err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	got, err := p.d.Tags(ctx, object.Ref{Key: p.dir + "a"})
 	if err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	now, err := p.d.Stat(ctx, object.Ref{Key: p.dir + "a"})
 	if err != nil {
@@ -204,7 +171,7 @@ func (p *probing) copies(ctx context.Context, caps *connectors.Caps) error {
 		return err
 	}
 	if err := attempt("c", "", guard{}); err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	caps.Copy = true
 	if caps.FencedCopy, err = refused(attempt("c-stale", wrong, guard{})); err != nil {
@@ -239,7 +206,7 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 		return err
 	}
 	if _, err := d.Remove(ctx, object.Ref{Key: key, Version: first.info.Version}, connectors.Fence{}); err != nil && !fault.Is(err, fault.NotFound) {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	_, gone := d.find(ctx, "azureblob.Probe", key, version{})
 	caps.Remove = fault.Is(gone, fault.NotFound)
@@ -247,24 +214,10 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 	return nil
 }
 
-// clean removes all that the probe wrote, every version of it. What the
-// credentials may write but not delete stays.
+// clean removes all that the probe wrote, every version of it.
 func (p *probing) clean(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	var errs []error
-	for info, err := range p.d.ListVersions(ctx, p.dir, "") {
-		if err != nil {
-			errs = append(errs, err)
-			break
-		}
+	return connectors.Clear(ctx, "azureblob.Probe", p.dir, p.d.ListVersions, func(ctx context.Context, info object.Info) error {
 		_, err := p.d.Remove(ctx, object.Ref{Key: info.Key, Version: info.Version}, connectors.Fence{})
-		if err != nil && !fault.Is(err, fault.NotFound, fault.Changed, fault.Denied) {
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) > 0 {
-		return fault.New(fault.Other, "azureblob.Probe", "left behind: "+p.dir, errors.Join(errs...))
-	}
-	return nil
+		return err
+	})
 }

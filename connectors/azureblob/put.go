@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -32,12 +31,12 @@ func (g guard) conditions() *blob.AccessConditions {
 // failed gives the error of a guarded write its kind.
 func (g guard) failed(err error) error {
 	if g.none != nil {
-		if re := replyOf(err); re != nil && re.code == "UnauthorizedBlobOverwrite" {
-			return as(err, fault.Denied, fault.Exists)
+		if re := replyOf(err); re != nil && re.Code == "UnauthorizedBlobOverwrite" {
+			return connectors.Recast(err, fault.Denied, fault.Exists)
 		}
-		return as(err, fault.Changed, fault.Exists)
+		return connectors.Recast(err, fault.Changed, fault.Exists)
 	}
-	return as(as(err, fault.NotFound, fault.Changed), fault.Exists, fault.Changed)
+	return connectors.Recast(connectors.Recast(err, fault.NotFound, fault.Changed), fault.Exists, fault.Changed)
 }
 
 func ifMatch(etag string) *blob.AccessConditions {
@@ -60,7 +59,7 @@ func (d *Driver) guard(ctx context.Context, op, key, ifVersion string) (guard, e
 	// Preconditions speak of the current blob's ETag alone.
 	f, err := d.find(ctx, op, key, v)
 	if err != nil {
-		return guard{}, as(err, fault.NotFound, fault.Changed)
+		return guard{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
 	if !f.current {
 		return guard{}, fault.New(fault.Changed, op, object.FormatKey(key), errMoved)
@@ -88,10 +87,10 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 	if p.guard, err = d.guard(ctx, op, key, opt.IfVersion); err != nil {
 		return object.Info{}, err
 	}
-	p.src = &source{ctx: ctx, r: r, hash: sha256.New(), want: opt.SHA256, left: max(opt.Size, -1)}
+	p.src = connectors.NewContent(ctx, r, opt)
 	info, err := p.run(ctx, opt.Size)
-	if p.src.err != nil && p.src.err != io.EOF && ctx.Err() == nil {
-		return object.Info{}, p.src.failure(op, key)
+	if failed := p.src.Failure(op, key); failed != nil {
+		return object.Info{}, failed
 	}
 	info.ContentType, info.Meta = opt.ContentType, opt.Meta
 	return info, err
@@ -101,7 +100,7 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 type putting struct {
 	d         *Driver
 	key, full string
-	src       *source
+	src       *connectors.Content
 	guard     guard
 	headers   *blob.HTTPHeaders
 	meta      map[string]*string
@@ -138,19 +137,19 @@ func (p *putting) run(ctx context.Context, size int64) (object.Info, error) {
 	}
 	if n < block {
 		return p.commit(ctx, n, func(ctx context.Context) (written, error) {
-			ctx, moving := p.d.watched(ctx)
-			defer moving.stop()
-			out, err := p.d.blob(p.full).Upload(ctx, streaming.NopCloser(progress{bytes.NewReader(first.Bytes()), moving}), &blockblob.UploadOptions{
+			under, moving := connectors.Watch(connectors.SmallReply(ctx), p.d.limits.stall)
+			defer moving.Stop()
+			out, err := p.d.blob(p.full).Upload(under, streaming.NopCloser(moving.Part(first.Bytes())), &blockblob.UploadOptions{
 				Tags: p.tags, Metadata: p.meta, HTTPHeaders: p.headers, AccessConditions: p.guard.conditions(),
 			})
-			return written{out.ETag, out.VersionID, out.LastModified}, p.d.fail(moving.caller, "azureblob.Put", p.key, err)
+			return written{out.ETag, out.VersionID, out.LastModified}, p.d.fail(ctx, "azureblob.Put", p.key, err)
 		})
 	}
 	ids, err := p.blocks(ctx, first.Bytes())
 	if err != nil {
 		return object.Info{}, err
 	}
-	return p.commit(ctx, p.src.read, func(ctx context.Context) (written, error) {
+	return p.commit(ctx, p.src.Size(), func(ctx context.Context) (written, error) {
 		out, err := call(ctx, p.d, "azureblob.Put", p.key, func(ctx context.Context) (blockblob.CommitBlockListResponse, error) {
 			return p.d.blob(p.full).CommitBlockList(ctx, ids, &blockblob.CommitBlockListOptions{
 				Tags: p.tags, Metadata: p.meta, HTTPHeaders: p.headers, AccessConditions: p.guard.conditions(),
@@ -206,12 +205,12 @@ func (p *putting) blocks(ctx context.Context, first []byte) ([]string, error) {
 		ids = append(ids, name)
 		sending.Go(func() error { return p.block(ctx, name, body) })
 		buf, spare = spare, buf
-		next, _ := io.ReadFull(p.src, buf) // src.err tells how it went
+		next, _ := io.ReadFull(p.src, buf) // src.Err tells how it went
 		if err := sending.Wait(); err != nil {
 			return nil, err
 		}
-		if p.src.err != nil && p.src.err != io.EOF {
-			return nil, p.src.err
+		if err := p.src.Err(); err != nil {
+			return nil, err
 		}
 		n = next
 	}
@@ -220,8 +219,8 @@ func (p *putting) blocks(ctx context.Context, first []byte) ([]string, error) {
 
 // block sends one block.
 func (p *putting) block(ctx context.Context, id string, body []byte) error {
-	ctx, moving := p.d.watched(ctx)
-	defer moving.stop()
-	_, err := p.d.blob(p.full).StageBlock(ctx, id, streaming.NopCloser(progress{bytes.NewReader(body), moving}), nil)
-	return p.d.fail(moving.caller, "azureblob.Put", p.key, err)
+	under, moving := connectors.Watch(connectors.SmallReply(ctx), p.d.limits.stall)
+	defer moving.Stop()
+	_, err := p.d.blob(p.full).StageBlock(under, id, streaming.NopCloser(moving.Part(body)), nil)
+	return p.d.fail(ctx, "azureblob.Put", p.key, err)
 }

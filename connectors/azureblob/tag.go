@@ -8,6 +8,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
@@ -109,15 +110,15 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 			return d.tagMeta(ctx, op, ref, f, set)
 		}
 		if err != nil {
-			return object.Info{}, as(err, fault.NotFound, fault.Changed)
+			return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 		}
 		fenced := v.id != "" || d.mindsTags(ctx, op, ref.Key)
 		if !fenced { // what was read must be this blob's
 			if _, err := d.find(ctx, op, ref.Key, v); err != nil {
-				return object.Info{}, as(err, fault.NotFound, fault.Changed)
+				return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 			}
 		}
-		merged := merge(old, ours)
+		merged := connectors.MergeTags(old, ours)
 		if maps.Equal(old, merged) {
 			return f.info, nil
 		}
@@ -133,13 +134,13 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 			err = d.untagIfMoved(ctx, op, ref.Key, v, old, ours, err)
 		}
 		if err != nil {
-			return object.Info{}, as(err, fault.NotFound, fault.Changed)
+			return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 		}
 		now, err := d.getTags(ctx, op, ref.Key, f)
 		if err != nil {
-			return object.Info{}, as(err, fault.NotFound, fault.Changed)
+			return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 		}
-		if maps.Equal(now, merge(now, ours)) {
+		if maps.Equal(now, connectors.MergeTags(now, ours)) {
 			return f.info, nil
 		}
 	}
@@ -149,18 +150,13 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 // mindsTags reports whether the server minds the condition on tags, which it is
 // asked once, by reading on one that cannot hold.
 func (d *Driver) mindsTags(ctx context.Context, op, key string) bool {
-	if known := d.minds.Load(); known != 0 {
-		return known > 0
+	if d.minds.Yes() || d.minds.No() {
+		return d.minds.Yes()
 	}
-	_, err := d.getTags(ctx, op, key, found{etag: wrong})
-	switch {
-	case err == nil:
-		d.minds.Store(-1)
-	case fault.Is(err, fault.Changed):
-		d.minds.Store(1)
-		return true
+	if _, err := d.getTags(ctx, op, key, found{etag: wrong}); err == nil || fault.Is(err, fault.Changed) {
+		d.minds.Set(err != nil)
 	}
-	return false
+	return d.minds.Yes()
 }
 
 // untagIfMoved looks whether key is still v. If not, it takes off again those
@@ -169,7 +165,7 @@ func (d *Driver) mindsTags(ctx context.Context, op, key string) bool {
 func (d *Driver) untagIfMoved(ctx context.Context, op, key string, v version, old, ours map[string]string, err error) error {
 	if _, e := d.find(ctx, op, key, v); !fault.Is(e, fault.Changed) {
 		if fault.Is(e, fault.NotFound) {
-			return as(e, fault.NotFound, fault.Changed) // the tags went with it
+			return connectors.Recast(e, fault.NotFound, fault.Changed) // the tags went with it
 		}
 		return errors.Join(err, e)
 	}
@@ -202,22 +198,6 @@ func (d *Driver) untagIfMoved(ctx context.Context, op, key string, v version, ol
 		}
 	}
 	return fault.New(fault.Changed, op, object.FormatKey(key), errMoved)
-}
-
-// merge returns old with set in it; "" removes a key.
-func merge(old, set map[string]string) map[string]string {
-	m := maps.Clone(old)
-	if m == nil {
-		m = make(map[string]string, len(set))
-	}
-	for k, v := range set {
-		if v == "" {
-			delete(m, k)
-		} else {
-			m[k] = v
-		}
-	}
-	return m
 }
 
 // writeTags returns tags as they are written, and says what is wrong with them.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/object"
 )
 
@@ -85,11 +86,11 @@ func (w *walking) names(path, after string, budget int) (names []name, more bool
 		slices.SortStableFunc(names, func(a, b name) int { return strings.Compare(a.Key, b.Key) })
 		names = slices.CompactFunc(names, func(a, b name) bool { return a.Key == b.Key })
 	}
-	for p, err := range ahead(w.ctx, cursor{prefix: path, limit: w.d.limits.list}, w.d.level) {
+	for p, err := range connectors.Ahead(w.ctx, "azureblob.List", path, cursor{prefix: path, limit: w.d.limits.list}, w.d.level) {
 		if err != nil {
 			return nil, false, err
 		}
-		for _, info := range p.infos {
+		for _, info := range p.Infos {
 			n := name{info, info.Kind == folderKind}
 			if n.Key <= after || more && n.Key > last || !w.wants(n) {
 				continue
@@ -125,14 +126,14 @@ func (d *Driver) level(ctx context.Context, c cursor) (page, error) {
 	}
 	var p page
 	if out.Segment != nil {
-		p.infos = d.items(out.Segment.BlobItems)
+		p.Infos = d.items(out.Segment.BlobItems)
 		for _, f := range out.Segment.BlobPrefixes {
-			p.infos = append(p.infos, object.Info{Key: str(f.Name), Kind: folderKind})
+			p.Infos = append(p.Infos, object.Info{Key: str(f.Name), Kind: folderKind})
 		}
 	}
 	if m := str(out.NextMarker); m != "" {
 		c.marker = m
-		p.next = &c
+		p.Next = &c
 	}
 	return p, nil
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -203,37 +202,6 @@ func (s suite) putFails(t *testing.T) {
 	}
 	// The same temporary name serves the next try.
 	must[object.Info](t, "Put again")(p.Put(ctx, "fails/failing", strings.NewReader("whole"), connectors.PutOptions{Size: 5, TempName: "fails-failing"}))
-}
-
-// putRace: of those who create a key at once, or replace one version, one wins.
-func (s suite) putRace(t *testing.T) {
-	d, ctx := s.open(t), deadline(t)
-	p := d.(connectors.Putter)
-	version := ""
-	for round := range 5 {
-		var won atomic.Int32
-		var winner atomic.Pointer[string]
-		var wg sync.WaitGroup
-		for i := range 8 {
-			wg.Go(func() {
-				body := fmt.Sprintf("round %d writer %d", round, i)
-				_, err := p.Put(ctx, "raced", strings.NewReader(body), connectors.PutOptions{Size: int64(len(body)), IfVersion: version, TempName: fmt.Sprint("race-", round, "-", i)})
-				switch {
-				case err == nil:
-					won.Add(1)
-					winner.Store(&body)
-				case !fault.Is(err, fault.Exists, fault.Changed, fault.Unavailable, fault.NotFound, fault.Throttled):
-					t.Errorf("a loser got %v", err)
-				}
-			})
-		}
-		wg.Wait()
-		got, info, err := content(ctx, d, object.Ref{Key: "raced"}, 0)
-		if won.Load() != 1 || err != nil || string(got) != *winner.Load() {
-			t.Fatalf("round %d: %d winners; the object is %q, %v", round, won.Load(), got, err)
-		}
-		version = info.Version
-	}
 }
 
 func (s suite) copy(t *testing.T) {

@@ -45,6 +45,7 @@ func Run(t *testing.T, h Harness) {
 	s.runIf(t, h.Wants.Put, "PutFails", s.putFails)
 	s.runIf(t, h.Wants.FencedPut, "PutRace", s.putRace)
 	s.runIf(t, h.Wants.Copy, "Copy", s.copy)
+	s.runIf(t, h.Wants.Copy && h.Wants.FencedPut, "CopyRace", s.copyRace)
 	s.runIf(t, h.Wants.Remove, "Remove", s.remove)
 	s.runIf(t, h.Wants.Tag, "Tag", s.tag)
 	s.runIf(t, h.Wants.Watch, "Watch", s.watch)

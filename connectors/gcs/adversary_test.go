@@ -117,7 +117,7 @@ func (p place) trial(t *testing.T, d *Driver, rnd *rand.Rand, i int) (what, bad 
 	what = act + " ok"
 	if err != nil {
 		kinds := []fault.Kind{fault.Changed, fault.NotFound, fault.Unavailable}
-		if !d.honours.patch.yes() || act == "tag" { // noncurrent: beyond the stand-in
+		if !d.honours.patch.Yes() || act == "tag" { // noncurrent: beyond the stand-in
 			kinds = append(kinds, fault.Unsupported)
 		}
 		if what = act + " refused"; !fault.Is(err, kinds...) {

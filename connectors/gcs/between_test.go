@@ -90,7 +90,7 @@ func TestReplacedAfterTheLook(t *testing.T) {
 			p := newPlace(t, srv, false)
 			ref := object.Ref{Key: "key", Version: token(p.put(t, "key", []byte("old")))}
 			d := between(t, p, looked(p, "key", func() { p.put(t, "key", []byte("new, longer")) })).open(t)
-			d.honours.put.set(true)
+			d.honours.put.Set(true)
 			if err := c.act(d, ref); !fault.Is(err, c.kind, fault.Changed) {
 				t.Errorf("got %v, want %v", err, c.kind)
 			}
@@ -120,7 +120,7 @@ func TestMetadataChangedWhileTagging(t *testing.T) {
 			t.Error(err)
 		}
 	})).open(t)
-	d.honours.patch.set(true)
+	d.honours.patch.Set(true)
 	if _, err := d.Tag(t.Context(), ref, map[string]string{"lw": "clean"}); err != nil {
 		t.Fatal(err)
 	}

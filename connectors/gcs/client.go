@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/iterator"
@@ -25,10 +23,10 @@ func newDriver(ctx context.Context, o options, u connectors.Unit, lim limits) (*
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{transport: newTransport(), bucket: o.bucket, root: o.root, unfenced: u.Unfenced, limits: lim}
+	d := &Driver{transport: connectors.NewTransport(), bucket: o.bucket, root: o.root, unfenced: u.Unfenced, limits: lim}
 	authorized, err := htransport.NewTransport(ctx, d.transport, append(login, option.WithUserAgent("landwaiter"))...)
 	if err != nil {
-		return nil, &fault.Error{Op: "gcs.Open", On: o.bucket, Kind: fault.Denied, Reason: "access_denied", Err: errors.New(printable(err.Error(), 300))}
+		return nil, &fault.Error{Op: "gcs.Open", On: o.bucket, Kind: fault.Denied, Reason: "access_denied", Err: errors.New(connectors.Plain(err.Error(), 300))}
 	}
 	endpoint := o.endpoint
 	if endpoint == "" {
@@ -54,32 +52,16 @@ func newDriver(ctx context.Context, o options, u connectors.Unit, lim limits) (*
 	}
 	if o.google() {
 		// Google honours them (https://cloud.google.com/storage/docs/request-preconditions).
-		for _, a := range []*answer{&d.honours.remove, &d.honours.put, &d.honours.copy, &d.honours.patch} {
-			a.set(true)
+		for _, a := range []*connectors.Answer{&d.honours.remove, &d.honours.put, &d.honours.copy, &d.honours.patch} {
+			a.Set(true)
 		}
 	}
 	return d, nil
 }
 
-// newTransport returns a transport for many small requests to one host.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		MaxIdleConns:          512,
-		MaxIdleConnsPerHost:   256,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		ReadBufferSize:        8 << 10, // a small object with its headers; larger reads go past it
-		// What is stored compressed is content: it must arrive as it is.
-		DisableCompression: true,
-	}
-}
-
-// maxSmallBody bounds, in bytes, a reply that is not content: a page of 1,000
+// maxSmallReply bounds, in bytes, a reply that is not content: a page of 1,000
 // objects is below 4 MiB.
-const maxSmallBody = 16 << 20
+const maxSmallReply = 16 << 20
 
 // shaped is a RoundTripper that says in every request who pays for it and that
 // nobody wants access lists, asks for content as it is stored and notes what the
@@ -121,15 +103,18 @@ func (s shaped) RoundTrip(req *http.Request) (*http.Response, error) {
 	if lists || s.payer != "" { // else an upload's session stays as the server wrote it
 		req.URL.RawQuery = query.Encode()
 	}
-	if moved, ok := req.Context().Value(progress{}).(func()); ok && req.Body != nil {
-		req.Body = movingBody{req.Body, moved}
+	if moving, ok := req.Context().Value(sending{}).(*connectors.Moving); ok && req.Body != nil {
+		req.Body = struct {
+			io.Reader
+			io.Closer
+		}{moving.Reader(req.Body), req.Body}
 	}
 	resp, err := s.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode >= 300 || !content {
-		resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxSmallBody}
+		resp.Body = connectors.Bound(resp.Body, maxSmallReply)
 	} else if down != nil {
 		down.header, down.length = resp.Header, resp.ContentLength
 		down.body = &watchedBody{resp.Body, down}
@@ -167,33 +152,8 @@ func (w *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// progress is the name of a function in a context that is called when some of a
-// request's body was sent.
-type progress struct{}
-
-type movingBody struct {
-	io.ReadCloser
-	moved func()
-}
-
-func (m movingBody) Read(p []byte) (int, error) {
-	m.moved()
-	return m.ReadCloser.Read(p)
-}
-
-type limitedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-func (l *limitedBody) Read(p []byte) (int, error) {
-	if l.left <= 0 {
-		return 0, io.ErrUnexpectedEOF
-	}
-	n, err := l.ReadCloser.Read(p[:min(int64(len(p)), l.left)])
-	l.left -= int64(n)
-	return n, err
-}
+// sending is the name in a context of the *connectors.Moving of what is sent.
+type sending struct{}
 
 // fetched is what one call of a listing brought.
 type fetched[T any] struct {

@@ -32,7 +32,7 @@ func (d *Driver) Copy(ctx context.Context, src object.Ref, key string, opt conne
 	if err != nil {
 		return object.Info{}, err
 	}
-	if d.honours.copy.no() {
+	if d.honours.copy.No() {
 		return object.Info{}, fault.New(fault.Unsupported, op, src.String(), errNoCopy)
 	}
 	f, err := d.find(ctx, op, src.Key, gen)
@@ -127,7 +127,7 @@ func (d *Driver) copyFailed(ctx context.Context, src string, gen, replaces int64
 		return err
 	}
 	if _, e := d.find(ctx, "gcs.Copy", src, gen); e != nil {
-		return as(e, fault.NotFound, fault.Changed)
+		return connectors.Recast(e, fault.NotFound, fault.Changed)
 	}
 	return guardFailed(err, replaces)
 }

@@ -74,7 +74,7 @@ func (d *Driver) buckets(ctx context.Context, op, project, query string) ([]conn
 			slices.SortFunc(list, func(a, b connectors.Found) int { return strings.Compare(a.Name, b.Name) })
 			return list[:min(len(list), connectors.MaxFound)], nil
 		case out.next == next:
-			return nil, fault.New(fault.Unavailable, op, project, errNoEnd)
+			return nil, fault.New(fault.Unavailable, op, project, connectors.ErrNoEnd)
 		}
 		next = out.next
 	}

@@ -3,31 +3,28 @@ package gcs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"cloud.google.com/go/auth"
 	"google.golang.org/api/googleapi"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
 
 var (
-	errKeyLength  = errors.New("a key has 1 to 1,024 bytes, with the unit's prefix")
-	errKeyByte    = errors.New("the key has a carriage return or line feed")
-	errKeyText    = errors.New("the key is not UTF-8")
-	errKeyName    = errors.New("the name is not allowed by Google")
-	errBadToken   = errors.New("not a generation")
-	errMoved      = errors.New("the object is another generation now")
-	errOther      = errors.New("the server answered with another object than it was asked for")
-	errNoVersion  = errors.New("an act must name the version it is for")
-	errIncomplete = errors.New("the reply ended early")
+	errKeyLength = errors.New("a key has 1 to 1,024 bytes, with the unit's prefix")
+	errKeyByte   = errors.New("the key has a carriage return or line feed")
+	errKeyText   = errors.New("the key is not UTF-8")
+	errKeyName   = errors.New("the name is not allowed by Google")
+	errBadToken  = errors.New("not a generation")
+	errMoved     = errors.New("the object is another generation now")
+	errOther     = errors.New("the server answered with another object than it was asked for")
+	errNoVersion = errors.New("an act must name the version it is for")
 )
 
 // A class is what an error reply means to us.
@@ -116,29 +113,10 @@ var told = []struct {
 	{"requester pays", class{fault.Denied, "access_denied", payHint}},
 }
 
-// A replyError is an error reply of the server in words that are safe to show.
+// A replyError is an error reply of the server; its Code is Google's reason.
 type replyError struct {
-	status  int
-	reason  string
-	message string
-	hint    string
-	kept    bool // a hold or retention is the cause
-}
-
-// Error returns status, reason and message, with a hint where we know one.
-func (e *replyError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "HTTP %d", e.status)
-	if e.reason != "" {
-		b.WriteString(" " + e.reason)
-	}
-	if e.message != "" {
-		b.WriteString(": " + e.message)
-	}
-	if e.hint != "" {
-		b.WriteString(" (" + e.hint + ")")
-	}
-	return b.String()
+	connectors.Reply
+	kept bool // a hold or retention is the cause
 }
 
 // fail gives err, which a call for key returned, its kind. ctx is the caller's:
@@ -154,15 +132,15 @@ func (d *Driver) fail(ctx context.Context, op, key string, err error) error {
 	if !errors.As(err, &reply) {
 		return failUnanswered(op, on, err)
 	}
-	re := &replyError{status: reply.Code, message: printable(reply.Message, 300)}
+	re := &replyError{Reply: connectors.Reply{Status: reply.Code, Message: connectors.Plain(reply.Message, 300)}}
 	switch {
 	case len(reply.Errors) > 0:
-		re.reason = printable(reply.Errors[0].Reason, 80)
-	case re.message == "":
-		re.message = printable(reply.Body, 300) // a download's, or a proxy's
+		re.Code = connectors.Plain(reply.Errors[0].Reason, 80)
+	case re.Message == "":
+		re.Message = connectors.Plain(reply.Body, 300) // a download's, or a proxy's
 	}
 	c := classify(re)
-	return &fault.Error{Op: op, On: on, Kind: c.kind, Reason: c.reason, After: retryAfter(reply.Header), Err: re}
+	return &fault.Error{Op: op, On: on, Kind: c.kind, Reason: c.reason, After: connectors.RetryAfter(reply.Header), Err: re}
 }
 
 // failUnanswered is fail for a call that got no reply, from the server or from
@@ -172,7 +150,7 @@ func failUnanswered(op, on string, err error) error {
 	if errors.As(err, &request) {
 		err = request.Err // the URL says nothing that op and on do not
 	}
-	msg := printable(err.Error(), 300)
+	msg := connectors.Plain(err.Error(), 300)
 	var network net.Error
 	var token *auth.Error
 	refused := errors.As(err, &token) && !token.Temporary()
@@ -189,28 +167,28 @@ func failUnanswered(op, on string, err error) error {
 // classify finds the class of a reply by its words, then by reason, then by
 // status, and completes re.
 func classify(re *replyError) class {
-	words := strings.ToLower(re.message)
-	c, known := byWords(re.status, words)
+	words := strings.ToLower(re.Message)
+	c, known := byWords(re.Status, words)
 	if re.kept = known && c.reason == ""; !known {
-		c, known = reasons[re.reason]
-		re.kept = re.reason == "retentionPolicyNotMet" || re.reason == "objectUnderActiveHold"
+		c, known = reasons[re.Code]
+		re.kept = re.Code == "retentionPolicyNotMet" || re.Code == "objectUnderActiveHold"
 		// "required" is also said of a parameter, and "notFound" of what is not an object.
-		known = known && !(re.reason == "required" && re.status != http.StatusUnauthorized) && !(re.reason == "notFound" && re.status != http.StatusNotFound)
+		known = known && !(re.Code == "required" && re.Status != http.StatusUnauthorized) && !(re.Code == "notFound" && re.Status != http.StatusNotFound)
 	}
 	if !known {
-		c = byStatus(re.status)
+		c = byStatus(re.Status)
 	}
 	if c.kind == fault.NotFound {
 		switch {
 		case strings.Contains(words, "bucket does not exist"):
 			c.hint = noBucketHint
-		case re.reason != "notFound":
+		case re.Code != "notFound":
 			// Only a reply that says so makes an object count as gone; this may come
 			// from a proxy.
 			c.kind = fault.Unavailable
 		}
 	}
-	re.hint = c.hint
+	re.Hint = c.hint
 	return c
 }
 
@@ -229,37 +207,15 @@ func byWords(status int, words string) (class, bool) {
 }
 
 // byStatus is the class of an unknown reason, or of a reply without one.
-func byStatus(status int) class {
+func byStatus(status int) (c class) {
 	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return class{kind: fault.Denied, reason: "access_denied"}
 	case http.StatusNotFound:
 		return class{kind: fault.NotFound}
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return class{kind: fault.Unsupported}
-	case http.StatusPreconditionFailed:
-		return class{kind: fault.Changed}
-	case http.StatusTooManyRequests:
-		return class{kind: fault.Throttled}
-	case http.StatusRequestTimeout, http.StatusConflict, http.StatusGone:
+	case http.StatusGone, http.StatusServiceUnavailable: // of an upload; and Google slows down by 429
 		return class{kind: fault.Unavailable}
 	}
-	if status >= 300 && status < 500 {
-		return class{kind: fault.Invalid}
-	}
-	return class{kind: fault.Unavailable}
-}
-
-// retryAfter reads the header Retry-After, in seconds or as a date, up to an hour.
-func retryAfter(h http.Header) time.Duration {
-	s := h.Get("Retry-After")
-	var after time.Duration
-	if n, err := strconv.Atoi(s); err == nil {
-		after = time.Duration(min(max(n, 0), 3600)) * time.Second
-	} else if t, err := http.ParseTime(s); err == nil {
-		after = time.Until(t)
-	}
-	return min(max(after, 0), time.Hour)
+	c.kind, c.reason = connectors.ByStatus(status)
+	return c
 }
 
 // replyOf returns the server's reply in err, or nil.
@@ -272,40 +228,14 @@ func replyOf(err error) *replyError {
 // refusedBy reports whether err is a reply with this status.
 func refusedBy(err error, status int) bool {
 	re := replyOf(err)
-	return re != nil && re.status == status
-}
-
-// as returns err with the kind k and its cause kept, if its kind is from.
-func as(err error, from, k fault.Kind) error {
-	if !fault.Is(err, from) {
-		return err
-	}
-	var f *fault.Error
-	errors.As(err, &f)
-	g := *f
-	g.Kind = k
-	return &g
+	return re != nil && re.Status == status
 }
 
 // bucketGone keeps a missing bucket from looking like a missing object: with a
 // wrong endpoint, all objects would count as gone.
 func bucketGone(err error) error {
-	if re := replyOf(err); re != nil && re.hint == noBucketHint {
-		return as(err, fault.NotFound, fault.Unavailable)
+	if re := replyOf(err); re != nil && re.Hint == noBucketHint {
+		return connectors.Recast(err, fault.NotFound, fault.Unavailable)
 	}
 	return err
-}
-
-// printable returns s without control characters, at most n bytes of it: it
-// comes from a server.
-func printable(s string, n int) string {
-	if len(s) > n {
-		s = s[:n] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }

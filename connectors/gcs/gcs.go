@@ -17,7 +17,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -44,25 +43,11 @@ type Driver struct {
 
 // honours is what the server was seen to do with preconditions.
 type honours struct {
-	remove answer // ifGenerationMatch on delete, or a generation that is deleted alone
-	put    answer // ifGenerationMatch on insert
-	copy   answer // the same on the destination of rewrite
-	patch  answer // ifMetagenerationMatch on patch
+	remove connectors.Answer // ifGenerationMatch on delete, or a generation that is deleted alone
+	put    connectors.Answer // ifGenerationMatch on insert
+	copy   connectors.Answer // the same on the destination of rewrite
+	patch  connectors.Answer // ifMetagenerationMatch on patch
 }
-
-// An answer is what is known of a server's behaviour.
-type answer struct{ v atomic.Int32 }
-
-func (a *answer) set(yes bool) {
-	if yes {
-		a.v.Store(1)
-	} else {
-		a.v.Store(-1)
-	}
-}
-
-func (a *answer) yes() bool { return a.v.Load() > 0 }
-func (a *answer) no() bool  { return a.v.Load() < 0 }
 
 // limits are the bounds of a driver; tests use smaller ones.
 type limits struct {

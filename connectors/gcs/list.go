@@ -12,6 +12,7 @@ import (
 
 	"cloud.google.com/go/storage"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
@@ -25,11 +26,7 @@ type cursor struct {
 	limit    int
 }
 
-// A page is a part of a listing.
-type page struct {
-	infos []object.Info // keys are the bucket's
-	next  *cursor       // nil at the end
-}
+type page = connectors.Page[cursor]
 
 // List yields the current objects, see connectors.Driver. Google lists in the
 // order of the names' UTF-8 bytes; a server that does not fails with Unsupported.
@@ -58,12 +55,12 @@ func (d *Driver) listing(ctx context.Context, prefix, start string, versions boo
 	}
 	return func(yield func(object.Info, error) bool) {
 		last := ""
-		for p, err := range ahead(ctx, first, d.page) {
+		for p, err := range connectors.Ahead(ctx, "gcs.List", first.prefix, first, d.page) {
 			if err != nil {
 				yield(object.Info{}, err)
 				return
 			}
-			for _, info := range p.infos {
+			for _, info := range p.Infos {
 				key, ok := strings.CutPrefix(info.Key, d.root)
 				if !ok || key == "" || start != "" && key <= start || !strings.HasPrefix(key, prefix) {
 					continue // "" is the marker of the unit's own folder
@@ -81,10 +78,7 @@ func (d *Driver) listing(ctx context.Context, prefix, start string, versions boo
 	}
 }
 
-var (
-	errNoOrder = errors.New("the server does not list in byte order of the key")
-	errNoEnd   = errors.New("the server repeats a page of its listing")
-)
+var errNoOrder = errors.New("the server does not list in byte order of the key")
 
 // validPrefix returns s up to its first byte that is not UTF-8.
 func validPrefix(s string) string {
@@ -136,49 +130,6 @@ func newestFirst(in iter.Seq2[object.Info, error]) iter.Seq2[object.Info, error]
 	}
 }
 
-// ahead yields pages and asks for the next one while one is consumed.
-func ahead(ctx context.Context, c cursor, get func(context.Context, cursor) (page, error)) iter.Seq2[page, error] {
-	type result struct {
-		page
-		err error
-	}
-	return func(yield func(page, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		results := make(chan result)
-		defer func() {
-			cancel()
-			for range results { // the goroutine has ended when this is closed
-			}
-		}()
-		go func() {
-			defer close(results)
-			for at := &c; at != nil; {
-				p, err := get(ctx, *at)
-				if err == nil && p.next != nil && *p.next == *at {
-					err = fault.New(fault.Unavailable, "gcs.List", object.FormatKey(c.prefix), errNoEnd)
-				}
-				select {
-				case results <- result{p, err}:
-				case <-ctx.Done():
-					return
-				}
-				if err != nil {
-					return
-				}
-				at = p.next
-			}
-		}()
-		for r := range results {
-			if !yield(r.page, r.err) {
-				return
-			}
-		}
-		if ctx.Err() != nil {
-			yield(page{}, context.Cause(ctx))
-		}
-	}
-}
-
 // listed are the attributes that a listing asks for.
 var listed = []string{"Name", "Generation", "Size", "Updated", "Deleted", "ContentType", "StorageClass"}
 
@@ -194,16 +145,16 @@ func (d *Driver) page(ctx context.Context, c cursor) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	p := page{infos: make([]object.Info, 0, len(out.items))}
+	p := page{Infos: make([]object.Info, 0, len(out.items))}
 	for _, o := range out.items {
 		if o.Generation <= 0 {
 			return page{}, fault.New(fault.Unavailable, "gcs.List", object.FormatKey(o.Name), errBadToken)
 		}
-		p.infos = append(p.infos, describe(o.Name, o))
+		p.Infos = append(p.Infos, describe(o.Name, o))
 	}
 	if out.next != "" {
 		c.token = out.next
-		p.next = &c
+		p.Next = &c
 	}
 	return p, nil
 }

@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"google.golang.org/api/option"
@@ -42,57 +39,20 @@ func Check(u connectors.Unit) error {
 // unit's options, which win.
 func parseOptions(u connectors.Unit) (options, error) {
 	var o options
-	loc, err := url.Parse(u.URL)
+	at, err := u.Locate("gs", "want gs://bucket/prefix?endpoint=…, and credentials as options", func(name string) bool { return name == "credentials_json" })
 	if err != nil {
 		return o, err
 	}
-	if loc.Scheme != "gs" || loc.Host == "" || loc.User != nil || loc.Fragment != "" {
-		return o, errors.New("want gs://bucket/prefix?endpoint=…, and credentials as options")
-	}
-	o.bucket = loc.Host
-	if o.root = strings.Trim(loc.Path, "/"); o.root != "" {
-		o.root += "/"
-	}
-	query, err := url.ParseQuery(loc.RawQuery)
+	o.bucket, o.root = at.Host, connectors.Root(at.Path)
+	text := connectors.Text
+	err = errors.Join(connectors.SetOptions(at.Values, map[string]connectors.Option{
+		"endpoint": text(&o.endpoint), "user_project": text(&o.userProject), "key_file": text(&o.keyFile),
+		"credentials_json": text(&o.credentials), "anonymous": connectors.Flag(&o.anonymous),
+	})...)
 	if err != nil {
-		return o, err
-	}
-	values := make(map[string]string)
-	for name, v := range query {
-		if name == "credentials_json" {
-			return o, &connectors.OptionError{Name: name, Err: errors.New("must not stand in the URL, which is shown: make it an option")}
-		}
-		values[name] = v[len(v)-1]
-	}
-	maps.Copy(values, u.Options)
-	if err := o.set(values); err != nil {
 		return o, err
 	}
 	return o, o.validate()
-}
-
-// set takes values by name.
-func (o *options) set(values map[string]string) error {
-	texts := map[string]*string{"endpoint": &o.endpoint, "user_project": &o.userProject, "key_file": &o.keyFile, "credentials_json": &o.credentials}
-	var wrong []error
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if p, ok := texts[name]; ok {
-			*p = values[name]
-			continue
-		}
-		if name != "anonymous" {
-			known := append(slices.Sorted(maps.Keys(texts)), "anonymous")
-			slices.Sort(known)
-			wrong = append(wrong, &connectors.OptionError{Name: name, Err: fmt.Errorf("unknown option; known: %s", strings.Join(known, ", "))})
-			continue
-		}
-		b, err := strconv.ParseBool(values[name])
-		if err != nil {
-			wrong = append(wrong, &connectors.OptionError{Name: name, Err: errors.New("want true or false")})
-		}
-		o.anonymous = b
-	}
-	return errors.Join(wrong...)
 }
 
 func (o *options) validate() error {

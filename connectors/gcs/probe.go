@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"cloud.google.com/go/storage"
 
@@ -61,25 +60,17 @@ func refused(err error) (bool, error) {
 	return false, err
 }
 
-// absent turns an error that means "this cannot be done here" into nil.
-func absent(err error) error {
-	if fault.Is(err, fault.Denied, fault.Unsupported, fault.Invalid) {
-		return nil
-	}
-	return err
-}
-
 // put finds out whether objects can be written, and under preconditions.
 func (p *probing) put(ctx context.Context, caps *connectors.Caps) error {
 	if _, err := p.write(ctx, "a", "first", nil); err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	caps.Put = true
 	none, err := rejects(func(replaces int64) error { _, err := p.write(ctx, "a", "second", &replaces); return err })
 	if err != nil {
 		return err
 	}
-	p.d.honours.put.set(none)
+	p.d.honours.put.Set(none)
 	caps.FencedPut = none
 	return nil
 }
@@ -90,7 +81,7 @@ func rejects(write func(replaces int64) error) (bool, error) {
 	for _, replaces := range []int64{0, wrong} {
 		ok, err := refused(write(replaces))
 		if !ok {
-			return false, absent(err)
+			return false, connectors.OrAbsent(err)
 		}
 	}
 	return true, nil
@@ -104,26 +95,9 @@ func (p *probing) order(ctx context.Context, caps *connectors.Caps) error {
 			return err
 		}
 	}
-	for i := range names {
-		start := p.dir
-		if i > 0 {
-			start = p.dir + names[i-1]
-		}
-		var got []string
-		for info, err := range p.d.List(ctx, p.dir+"o", start) {
-			if fault.Is(err, fault.Unsupported) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			got = append(got, strings.TrimPrefix(info.Key, p.dir))
-		}
-		if !slices.Equal(got, names[i:]) {
-			caps.Ordered = false
-		}
-	}
-	return nil
+	ordered, err := connectors.Ordered(ctx, p.d.List, p.dir, "o", names)
+	caps.Ordered = ordered
+	return err
 }
 
 // tags finds out whether metadata can be changed under preconditions, and
@@ -135,11 +109,11 @@ func (p *probing) tags(ctx context.Context, caps *connectors.Caps) error {
 		return err
 	}
 	if err := p.d.provePatch(ctx, "gcs.Probe", key, before); err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	after, err := p.d.Tag(ctx, object.Ref{Key: key, Version: before.info.Version}, want)
 	if err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	got, err := p.d.Tags(ctx, object.Ref{Key: key})
 	if err != nil {
@@ -163,16 +137,16 @@ func (p *probing) copies(ctx context.Context, caps *connectors.Caps) error {
 		return err
 	}
 	if err := rewrite("c", a.Generation, nil); err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	caps.Copy, err = rejects(func(replaces int64) error { return rewrite("c", a.Generation, &replaces) })
 	if err != nil {
 		return err
 	}
-	p.d.honours.copy.set(caps.Copy)
+	p.d.honours.copy.Set(caps.Copy)
 	stale := rewrite("c-stale", wrong, nil)
 	if !fault.Is(stale, fault.Changed, fault.NotFound) {
-		return absent(stale)
+		return connectors.OrAbsent(stale)
 	}
 	caps.FencedCopy = caps.Copy
 	return nil
@@ -190,7 +164,7 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 	}
 	second, err := p.write(ctx, "r", "second", nil)
 	if err != nil {
-		return absent(err) // a hold or retention: nothing can be removed either
+		return connectors.OrAbsent(err) // a hold or retention: nothing can be removed either
 	}
 	if caps.Versions, err = d.remains(ctx, op, key, name, first); err != nil {
 		return err
@@ -216,7 +190,7 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 	}
 	if err != nil {
 		caps.FencedRemove = false
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	left, err := d.remains(ctx, op, key, name, target)
 	if err != nil {
@@ -229,31 +203,18 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 		}
 	}
 	caps.FencedRemove = caps.FencedRemove && caps.Remove
-	d.honours.remove.set(caps.FencedRemove)
+	d.honours.remove.Set(caps.FencedRemove)
 	return nil
 }
 
-// clean removes all that the probe wrote, every generation of it. What the
-// credentials may write but not delete, or a policy keeps, stays.
+// clean removes all that the probe wrote, every generation of it. What a policy
+// keeps stays.
 func (p *probing) clean(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	var errs []error
-	for info, err := range p.d.ListVersions(ctx, p.dir, "") {
-		if err != nil {
-			errs = append(errs, err)
-			break
-		}
+	return connectors.Clear(ctx, "gcs.Probe", p.dir, p.d.ListVersions, func(ctx context.Context, info object.Info) error {
 		gen, err := parseVersion("gcs.Probe", object.Ref{Key: info.Key, Version: info.Version})
-		if err != nil {
-			return err
+		if err == nil {
+			_, err = p.d.delete(ctx, "gcs.Probe", info.Key, p.d.root+info.Key, gen, 0)
 		}
-		if _, err := p.d.delete(ctx, "gcs.Probe", info.Key, p.d.root+info.Key, gen, 0); err != nil && !fault.Is(err, fault.NotFound, fault.Denied) {
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) > 0 {
-		return fault.New(fault.Other, "gcs.Probe", "left behind: "+p.dir, errors.Join(errs...))
-	}
-	return nil
+		return err
+	})
 }

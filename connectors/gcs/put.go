@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"cloud.google.com/go/storage"
 
@@ -35,15 +35,16 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 	if err != nil {
 		return object.Info{}, err
 	}
-	src := newSource(ctx, r, opt)
-	o, err := d.send(ctx, op, key, src, storage.ObjectAttrs{Name: name, ContentType: opt.ContentType, Metadata: meta}, replaces)
-	if src.err != nil && src.err != io.EOF && ctx.Err() == nil {
-		return object.Info{}, src.failure(op, key)
+	crc := crc32.New(castagnoli())
+	src := connectors.NewContent(ctx, io.TeeReader(r, crc), opt)
+	o, err := d.send(ctx, op, key, src, crc, opt.Size, storage.ObjectAttrs{Name: name, ContentType: opt.ContentType, Metadata: meta}, replaces)
+	if failed := src.Failure(op, key); failed != nil {
+		return object.Info{}, failed
 	}
 	if err != nil {
 		return object.Info{}, guardFailed(err, replaces)
 	}
-	if o.Size != src.read || o.CRC32C != src.crc { // Google tells it of every object
+	if o.Size != src.Size() || o.CRC32C != crc.Sum32() { // Google tells it of every object
 		_, err := d.delete(ctx, op, key, name, o.Generation, 0)
 		return object.Info{}, fault.New(fault.Unavailable, op, object.FormatKey(key), errors.Join(errors.New("the server stored other bytes than it was sent"), err))
 	}
@@ -52,17 +53,17 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 
 // send reads the first chunk; if that is all, it is sent whole, with its
 // checksum, else in chunks.
-func (d *Driver) send(ctx context.Context, op, key string, src *source, o storage.ObjectAttrs, replaces int64) (*storage.ObjectAttrs, error) {
+func (d *Driver) send(ctx context.Context, op, key string, src io.Reader, crc hash.Hash32, size int64, o storage.ObjectAttrs, replaces int64) (*storage.ObjectAttrs, error) {
 	var first bytes.Buffer
-	if src.left >= 0 && src.left < int64(d.limits.chunk) {
-		first.Grow(int(src.left) + bytes.MinRead)
+	if size >= 0 && size < int64(d.limits.chunk) {
+		first.Grow(int(size) + bytes.MinRead)
 	}
 	n, err := io.Copy(&first, io.LimitReader(src, int64(d.limits.chunk)))
 	if err != nil {
 		return nil, err
 	}
 	if n < int64(d.limits.chunk) {
-		o.CRC32C = src.crc
+		o.CRC32C = crc.Sum32()
 		return d.insert(ctx, op, key, &first, 0, o, &replaces)
 	}
 	return d.insert(ctx, op, key, io.MultiReader(&first, src), d.limits.chunk, o, &replaces)
@@ -70,9 +71,9 @@ func (d *Driver) send(ctx context.Context, op, key string, src *source, o storag
 
 // guard returns the generation that a write to key may replace, 0 if it is to
 // create. Unless the server is known to honour it, the driver looks first.
-func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *answer) (int64, error) {
+func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *connectors.Answer) (int64, error) {
 	gen, err := parseVersion(op, object.Ref{Key: key, Version: ifVersion})
-	if err != nil || known.yes() {
+	if err != nil || known.Yes() {
 		return gen, err
 	}
 	f, err := d.find(ctx, op, key, 0)
@@ -80,7 +81,7 @@ func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *an
 	case gen == 0 && fault.Is(err, fault.NotFound):
 		return 0, nil
 	case err != nil:
-		return 0, as(err, fault.NotFound, fault.Changed)
+		return 0, connectors.Recast(err, fault.NotFound, fault.Changed)
 	case gen == 0:
 		return 0, fault.New(fault.Exists, op, object.FormatKey(key), nil)
 	case f.Generation != gen:
@@ -92,7 +93,7 @@ func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *an
 // guardFailed gives the error of a guarded write its kind.
 func guardFailed(err error, replaces int64) error {
 	if replaces == 0 && refusedBy(err, http.StatusPreconditionFailed) {
-		return as(err, fault.Changed, fault.Exists)
+		return connectors.Recast(err, fault.Changed, fault.Exists)
 	}
 	return bucketGone(err)
 }
@@ -101,27 +102,23 @@ func guardFailed(err error, replaces int64) error {
 // else in a session. Without replaces it is unconditional. It ends when the
 // content makes no progress.
 func (d *Driver) insert(ctx context.Context, op, key string, body io.Reader, chunk int, o storage.ObjectAttrs, replaces *int64) (*storage.ObjectAttrs, error) {
-	caller := ctx
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watch := time.AfterFunc(d.limits.stall, cancel)
-	defer watch.Stop()
-	ctx = context.WithValue(ctx, progress{}, func() { watch.Reset(d.limits.stall) })
+	under, moving := connectors.Watch(ctx, d.limits.stall)
+	defer moving.Stop()
 	if o.ContentType == "" {
 		o.ContentType = "application/octet-stream" // else the client would guess
 	}
-	w := mayReplace(d.object(o.Name, 0), replaces).NewWriter(ctx)
+	w := mayReplace(d.object(o.Name, 0), replaces).NewWriter(context.WithValue(under, sending{}, moving))
 	w.ObjectAttrs, w.ChunkSize, w.SendCRC32C = o, chunk, chunk == 0
 	in := &fallible{r: body}
 	_, err := io.Copy(w, in)
 	if in.err != nil {
-		cancel() // before Close, which would make an object of what there is
+		moving.Stop() // before Close, which would make an object of what there is
 	}
 	if e := w.Close(); e != nil {
 		err = e // what failed, of which the copy only saw that nobody reads
 	}
 	if err != nil {
-		return nil, d.fail(caller, op, key, err)
+		return nil, d.fail(ctx, op, key, err)
 	}
 	return w.Attrs(), nil
 }

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"cloud.google.com/go/storage"
 
@@ -78,44 +76,35 @@ func (d *Driver) Open(ctx context.Context, ref object.Ref, offset int64) (connec
 	if offset < 0 {
 		return nil, fault.New(fault.Invalid, op, ref.String(), fmt.Errorf("offset %d", offset))
 	}
-	r := &reader{d: d, caller: ctx, key: ref.Key, pos: offset}
-	ctx, r.cancel = context.WithCancel(ctx)
-	r.watch = time.AfterFunc(d.limits.call, r.stall)
-	body, err := d.object(name, gen).NewRangeReader(context.WithValue(ctx, downloading{}, &r.down), offset, -1)
-	r.watch.Stop()
+	var down download // what the reply says by itself: storage.Reader repeats the request
+	under, body := connectors.NewBody(context.WithValue(ctx, downloading{}, &down), "gcs.Read", ref.Key, offset, d.limits.call, d.limits.stall)
+	lib, err := d.object(name, gen).NewRangeReader(under, offset, -1)
 	if err != nil {
-		r.cancel()
-		return d.notOpened(r, ref, gen, offset, d.fail(r.caller, op, ref.Key, err))
+		_ = body.Close()
+		return d.notOpened(ctx, ref, gen, offset, d.fail(ctx, op, ref.Key, err))
 	}
-	// Read through the library, which knows the checksum, and closed beneath it: its
-	// own Close logs what it finds odd, such as a reply that does not say its length.
-	r.body = struct {
-		io.Reader
-		io.Closer
-	}{body, r.down.body}
-	if err := r.begin(gen); err != nil {
-		_ = r.Close()
+	info, err := begun(ref.Key, down, gen, offset)
+	body.Came(&content{lib: lib, down: &down, key: ref.Key, pos: offset, end: info.Size})
+	if err != nil {
+		_ = body.Close()
 		return nil, err
 	}
-	return r, nil
+	body.Is(info)
+	return body, nil
 }
 
 // notOpened finds out why a download was refused with err: its replies have no
 // reason to go by. A range that begins at the end of the object is refused too.
-func (d *Driver) notOpened(r *reader, ref object.Ref, gen, offset int64, err error) (connectors.Reader, error) {
+func (d *Driver) notOpened(ctx context.Context, ref object.Ref, gen, offset int64, err error) (connectors.Reader, error) {
 	switch {
 	case refusedBy(err, http.StatusRequestedRangeNotSatisfiable):
-		f, e := d.find(r.caller, "gcs.Open", ref.Key, gen)
+		f, e := d.find(ctx, "gcs.Open", ref.Key, gen)
 		if e != nil {
 			return nil, e
 		}
-		if offset > f.info.Size {
-			return nil, fault.New(fault.Invalid, "gcs.Open", ref.String(), fmt.Errorf("offset %d of %d bytes", offset, f.info.Size))
-		}
-		r.body, r.end, r.info, r.cancel, r.watch = http.NoBody, offset, f.info, func() {}, time.AfterFunc(0, func() {})
-		return r, nil
+		return connectors.AtEnd(ctx, "gcs.Open", f.info, offset)
 	case refusedBy(err, http.StatusNotFound):
-		if _, e := d.find(r.caller, "gcs.Open", ref.Key, gen); e != nil {
+		if _, e := d.find(ctx, "gcs.Open", ref.Key, gen); e != nil {
 			return nil, e
 		}
 		return nil, fault.New(fault.Unavailable, "gcs.Open", ref.String(), errMoved) // it came just now
@@ -123,125 +112,68 @@ func (d *Driver) notOpened(r *reader, ref object.Ref, gen, offset int64, err err
 	return nil, err
 }
 
-// A reader is the body of a GET. A read that makes no progress for too long,
-// and a body that ends early, are Unavailable: the rest can be opened again. A
-// whole object that has another checksum than the server announced is Corrupt.
-type reader struct {
-	d       *Driver
-	caller  context.Context // of Open: the body's life is its call's
-	key     string
-	info    object.Info
-	down    download // what the reply says by itself: storage.Reader repeats the request
-	body    io.ReadCloser
-	pos     int64 // of the next byte
-	end     int64 // size of the object; -1 if the server did not tell
-	cancel  context.CancelFunc
-	watch   *time.Timer // ends a call or read that makes no progress
-	stalled atomic.Bool
-	err     error // how it ended
-	closed  bool
-}
-
-// begin takes what the headers tell, and refuses what was not asked for.
-func (r *reader) begin(gen int64) error {
+// begun is what the headers of a download tell. It refuses what was not asked for.
+func begun(key string, down download, gen, offset int64) (object.Info, error) {
 	const op = "gcs.Open"
-	h, on := r.down.header, object.FormatKey(r.key)
+	h, on := down.header, object.FormatKey(key)
 	got, err := strconv.ParseInt(h.Get("X-Goog-Generation"), 10, 64)
 	switch {
 	case err != nil || got <= 0:
-		return fault.New(fault.Unavailable, op, on, errors.New("the reply does not name a generation"))
+		return object.Info{}, fault.New(fault.Unavailable, op, on, errors.New("the reply does not name a generation"))
 	case gen != 0 && got != gen:
-		return fault.New(fault.Changed, op, on, errOther)
+		return object.Info{}, fault.New(fault.Changed, op, on, errOther)
 	}
-	size := r.down.length
-	if r.pos > 0 {
-		var from, to int64
-		if n, _ := fmt.Sscanf(h.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size); n != 3 || from != r.pos {
-			return fault.New(fault.Unavailable, op, on, errors.New("the server sent another range than asked for"))
+	size := down.length
+	if offset > 0 {
+		if size, err = connectors.RangeSize(h.Get("Content-Range"), offset); err != nil {
+			return object.Info{}, fault.New(fault.Unavailable, op, on, err)
 		}
 	}
 	if stored, err := strconv.ParseInt(h.Get("X-Goog-Stored-Content-Length"), 10, 64); err == nil && size >= 0 && stored != size {
-		return fault.New(fault.Unavailable, op, on, errors.New("the server did not send the content as it is stored"))
+		return object.Info{}, fault.New(fault.Unavailable, op, on, errors.New("the server did not send the content as it is stored"))
 	}
 	modified, _ := http.ParseTime(h.Get("Last-Modified"))
-	r.end = size
-	r.info = object.Info{
-		Key: r.key, Version: token(got), Size: size, ModTime: modified.UTC(), ContentType: h.Get("Content-Type"),
+	info := object.Info{
+		Key: key, Version: token(got), Size: size, ModTime: modified.UTC(), ContentType: h.Get("Content-Type"),
 		StorageClass: h.Get("X-Goog-Storage-Class"), Latest: gen == 0, Meta: map[string]string{},
 	}
 	for name, v := range h {
 		if meta, ok := strings.CutPrefix(name, "X-Goog-Meta-"); ok && len(v) > 0 {
-			r.info.Meta[strings.ToLower(meta)] = v[0]
+			info.Meta[strings.ToLower(meta)] = v[0]
 		}
 	}
-	return nil
+	return info, nil
 }
 
-// Info returns what the GET's own headers say.
-func (r *reader) Info() object.Info { return r.info }
-
-func (r *reader) stall() {
-	r.stalled.Store(true)
-	r.cancel()
+// A content is read through the library, which knows the checksum, and closed
+// beneath it: its own Close logs what it finds odd, such as a reply that does
+// not say its length.
+type content struct {
+	lib      io.Reader
+	down     *download
+	key      string
+	pos, end int64
 }
 
-// Read reads on. It returns io.EOF only when all bytes that the headers
-// announced have come.
-func (r *reader) Read(p []byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
-	}
-	if r.closed {
-		return 0, errClosed
-	}
-	r.watch.Reset(r.d.limits.stall)
-	n, err := r.body.Read(p)
-	r.watch.Stop()
-	r.pos += int64(n)
+var errChecksum = errors.New("the content does not have the checksum that the server announced")
+
+// Read reads on. What has another checksum than the server announced is Corrupt.
+// A body that broke off says why, and not that it was not opened again.
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.lib.Read(p)
+	c.pos += int64(n)
 	switch {
-	case err == nil:
-		return n, nil
-	case r.caller.Err() != nil:
-		r.err = context.Cause(r.caller)
-	case err == io.EOF && (r.end < 0 || r.pos == r.end):
-		r.err = io.EOF
-	case err != io.EOF && r.pos == r.end && r.down.broken == nil:
-		r.err = fault.New(fault.Corrupt, "gcs.Read", object.FormatKey(r.key), errChecksum)
-	default:
-		switch {
-		case r.stalled.Load():
-			err = fmt.Errorf("no byte came for %v", r.d.limits.stall)
-		case r.down.broken != nil:
-			err = r.down.broken // and not that it was not opened again
-		case err == io.EOF:
-			err = errIncomplete
-		}
-		r.err = fault.New(fault.Unavailable, "gcs.Read", object.FormatKey(r.key), err)
+	case err == nil, err == io.EOF && c.pos == c.end:
+	case c.down.broken != nil:
+		err = c.down.broken
+	case err != io.EOF && c.pos == c.end:
+		err = fault.New(fault.Corrupt, "gcs.Read", object.FormatKey(c.key), errChecksum)
 	}
-	return n, r.err
+	return n, err
 }
 
-var (
-	errClosed   = errors.New("read of a closed object")
-	errChecksum = errors.New("the content does not have the checksum that the server announced")
-)
-
-// maxDrain is how much of an unread body Close reads, in bytes, to keep the
-// connection: about what a new one costs.
-const maxDrain = 64 << 10
-
-// Close releases the connection. It may be called twice.
-func (r *reader) Close() error {
-	if r.closed {
-		return nil
-	}
-	r.closed = true
-	if r.err == nil && r.end >= 0 && r.end-r.pos <= maxDrain && r.caller.Err() == nil {
-		r.watch.Reset(time.Second)
-		_, _ = io.CopyN(io.Discard, r.body, r.end-r.pos+1)
-	}
-	r.watch.Stop()
-	_ = r.body.Close() // Read has told what there was to tell
-	r.cancel()
+// Close closes the body of the reply. Read has told what there was to tell.
+func (c *content) Close() error {
+	_ = c.down.body.Close()
 	return nil
 }

@@ -33,7 +33,7 @@ func (d *Driver) Remove(ctx context.Context, ref object.Ref, _ connectors.Fence)
 	if err != nil {
 		return connectors.Removed{}, err
 	}
-	if d.honours.remove.no() && !d.unfenced {
+	if d.honours.remove.No() && !d.unfenced {
 		return connectors.Removed{}, fault.New(fault.Unsupported, op, ref.String(), errors.New("the server ignores ifGenerationMatch on delete"))
 	}
 	ifCurrent := gen
@@ -53,7 +53,7 @@ func (d *Driver) Remove(ctx context.Context, ref object.Ref, _ connectors.Fence)
 	case there:
 		return connectors.Removed{}, fault.New(fault.Unavailable, op, ref.String(), errors.New("the server says it is deleted, but it is still there"))
 	}
-	return connectors.Removed{Marker: d.restorable(ctx, op, ref.Key, f.Name, gen), Unfenced: d.honours.remove.no()}, nil
+	return connectors.Removed{Marker: d.restorable(ctx, op, ref.Key, f.Name, gen), Unfenced: d.honours.remove.No()}, nil
 }
 
 // remains reports whether the generation is there, current or not.
@@ -100,7 +100,7 @@ func (d *Driver) hide(ctx context.Context, op string, ref object.Ref, f found, w
 		}
 		return connectors.Removed{}, why // a newer one is current: nothing of ours to hide
 	}
-	if d.honours.remove.no() {
+	if d.honours.remove.No() {
 		return connectors.Removed{}, why
 	}
 	if _, err := d.delete(ctx, op, ref.Key, f.Name, 0, f.Generation); err != nil {

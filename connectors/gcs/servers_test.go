@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"cloud.google.com/go/storage"
@@ -277,45 +276,6 @@ func TestCopyKeepsEverything(t *testing.T) {
 			}
 			if _, err := d.Copy(t.Context(), object.Ref{Key: key, Version: src.Version}, dst, opt); !fault.Is(err, fault.Changed) {
 				t.Errorf("%d: replace what was replaced: %v", size, err)
-			}
-		}
-	})
-}
-
-// TestCreatedWhileCopying: of many who create one key at once by copies and
-// puts, one wins.
-func TestCreatedWhileCopying(t *testing.T) {
-	onServers(t, func(t *testing.T, p place) {
-		d := p.open(t)
-		p.put(t, "src", []byte("the source"))
-		src, err := d.Stat(t.Context(), object.Ref{Key: "src"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for round := range 10 {
-			key := fmt.Sprint("dst", round)
-			var wg sync.WaitGroup
-			var mu sync.Mutex
-			won := 0
-			for i := range 6 {
-				wg.Go(func() {
-					var err error
-					if i%2 == 0 {
-						_, err = d.Copy(t.Context(), object.Ref{Key: "src", Version: src.Version}, key, connectors.PutOptions{})
-					} else {
-						_, err = d.Put(t.Context(), key, strings.NewReader("a put"), connectors.PutOptions{Size: 5})
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					if err == nil {
-						won++
-					} else if !fault.Is(err, fault.Exists) {
-						t.Errorf("a loser got %v", err)
-					}
-				})
-			}
-			if wg.Wait(); won != 1 {
-				t.Errorf("round %d: %d winners", round, won)
 			}
 		}
 	})

@@ -42,8 +42,8 @@ func standIn(t *testing.T, options map[string]string, reply http.HandlerFunc) *D
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range []*answer{&d.honours.remove, &d.honours.put, &d.honours.copy, &d.honours.patch} {
-		a.set(true) // as on Google's own endpoint
+	for _, a := range []*connectors.Answer{&d.honours.remove, &d.honours.put, &d.honours.copy, &d.honours.patch} {
+		a.Set(true) // as on Google's own endpoint
 	}
 	opened.Store(true)
 	t.Cleanup(func() { _ = d.Close() })
@@ -492,7 +492,7 @@ func TestBigRepliesAreBounded(t *testing.T) {
 	var sent atomic.Int64
 	d := standIn(t, nil, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"kind":[`)
-		for ; sent.Load() < 10*maxSmallBody; sent.Add(int64(len(block))) {
+		for ; sent.Load() < 10*maxSmallReply; sent.Add(int64(len(block))) {
 			if _, err := w.Write(block); err != nil {
 				return
 			}
@@ -503,7 +503,7 @@ func TestBigRepliesAreBounded(t *testing.T) {
 			t.Error("it listed something")
 		}
 	}
-	if sent.Load() > 3*maxSmallBody {
+	if sent.Load() > 3*maxSmallReply {
 		t.Errorf("read at least %d bytes of a listing", sent.Load())
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	raw "google.golang.org/api/storage/v1"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
@@ -66,7 +67,7 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 		}
 		err = d.patch(ctx, op, ref.Key, f, f.Metageneration, set)
 		if err != nil && !refusedBy(err, http.StatusPreconditionFailed) {
-			return object.Info{}, as(bucketGone(err), fault.NotFound, fault.Changed)
+			return object.Info{}, connectors.Recast(bucketGone(err), fault.NotFound, fault.Changed)
 		}
 	}
 }
@@ -101,17 +102,17 @@ func (d *Driver) patch(ctx context.Context, op, key string, f found, meta int64,
 // provePatch finds out, once, whether the server looks at preconditions of a
 // patch: by one that changes nothing, and that must be refused.
 func (d *Driver) provePatch(ctx context.Context, op, key string, f found) error {
-	if !d.honours.patch.yes() && !d.honours.patch.no() {
+	if !d.honours.patch.Yes() && !d.honours.patch.No() {
 		switch err := d.patch(ctx, op, key, f, f.Metageneration+1_000_000, nil); {
 		case refusedBy(err, http.StatusPreconditionFailed):
-			d.honours.patch.set(true)
+			d.honours.patch.Set(true)
 		case err != nil:
-			return as(bucketGone(err), fault.NotFound, fault.Changed)
+			return connectors.Recast(bucketGone(err), fault.NotFound, fault.Changed)
 		default:
-			d.honours.patch.set(false)
+			d.honours.patch.Set(false)
 		}
 	}
-	if d.honours.patch.no() {
+	if d.honours.patch.No() {
 		return fault.New(fault.Unsupported, op, object.FormatKey(key), errNoPatch)
 	}
 	return nil

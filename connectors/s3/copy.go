@@ -46,7 +46,7 @@ func (d *Driver) Copy(ctx context.Context, src object.Ref, key string, opt conne
 	if err := c.gather(ctx, opt); err != nil {
 		return object.Info{}, err
 	}
-	whole := f.info.Size <= d.limits.copy && (d.honours.copy.yes() || d.honours.complete.no())
+	whole := f.info.Size <= d.limits.copy && (d.honours.copy.Yes() || d.honours.complete.No())
 	known := &d.honours.complete
 	if whole {
 		known = &d.honours.copy
@@ -102,9 +102,9 @@ func (c *copying) gather(ctx context.Context, opt connectors.PutOptions) error {
 	case fault.Is(err, fault.Unsupported):
 		tags = nil // a server without tags
 	case err != nil:
-		return as(err, fault.NotFound, fault.Changed)
+		return connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
-	c.tags = merge(tags, opt.Tags)
+	c.tags = connectors.MergeTags(tags, opt.Tags)
 	if len(c.tags) > maxTags {
 		return fault.New(fault.Invalid, "s3.Copy", c.key, fmt.Errorf("%d tags, an object may have %d", len(c.tags), maxTags))
 	}
@@ -180,7 +180,7 @@ func (c *copying) failed(ctx context.Context, err error) error {
 		return err
 	}
 	if _, e := c.d.find(ctx, "s3.Copy", c.src, c.f.v); e != nil {
-		return as(e, fault.NotFound, fault.Changed)
+		return connectors.Recast(e, fault.NotFound, fault.Changed)
 	}
 	return c.guard.failed(err)
 }
@@ -214,7 +214,7 @@ func (c *copying) parts(ctx context.Context) (id, etag *string, err error) {
 				CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", from, to)), CopySourceIfMatch: c.f.etag,
 			})
 			if err != nil {
-				return nil, as(err, fault.NotFound, fault.Changed) // of the source: the destination is not looked at yet
+				return nil, connectors.Recast(err, fault.NotFound, fault.Changed) // of the source: the destination is not looked at yet
 			}
 			if out.CopyPartResult == nil {
 				return nil, fault.New(fault.Unavailable, "s3.Copy", c.key, errIncomplete)

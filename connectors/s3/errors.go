@@ -3,16 +3,14 @@ package s3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
-	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
@@ -123,31 +121,12 @@ var wrongKey = []string{"kms:", "kms key", "server side encryption", "customer-p
 // locked are words of replies that refuse because of an object lock.
 var locked = []string{"worm protected", "object lock", "legal hold", "retention"}
 
-// A replyError is an error reply of the server in words that are safe to show.
+// A replyError is an error reply of the server.
 type replyError struct {
-	status  int
-	code    string
-	message string
-	region  string // of the bucket, if the reply told it
-	hint    string
-	marker  bool // the reply says that the version is a delete marker
-	locked  bool // an object lock is the cause
-}
-
-// Error returns code and message, with a hint where we know one.
-func (e *replyError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "HTTP %d", e.status)
-	if e.code != "" {
-		b.WriteString(" " + e.code)
-	}
-	if e.message != "" && e.message != e.code {
-		b.WriteString(": " + e.message)
-	}
-	if e.hint != "" {
-		b.WriteString(" (" + e.hint + ")")
-	}
-	return b.String()
+	connectors.Reply
+	region string // of the bucket, if the reply told it
+	marker bool   // the reply says that the version is a delete marker
+	locked bool   // an object lock is the cause
 }
 
 var expecting = regexp.MustCompile(`expecting ['"]([a-z0-9-]{1,40})['"]`)
@@ -167,21 +146,22 @@ func (d *Driver) fail(ctx context.Context, op, key string, err error) error {
 		return d.failUnanswered(op, on, err)
 	}
 	h := resp.Response.Header
-	re := &replyError{status: resp.HTTPStatusCode(), region: h.Get("X-Amz-Bucket-Region"), marker: h.Get("X-Amz-Delete-Marker") == "true"}
+	re := &replyError{Reply: connectors.Reply{Status: resp.HTTPStatusCode()},
+		region: h.Get("X-Amz-Bucket-Region"), marker: h.Get("X-Amz-Delete-Marker") == "true"}
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		re.code, re.message = printable(api.ErrorCode(), 80), printable(api.ErrorMessage(), 300)
-	} else if re.status < 300 {
+		re.Code, re.Message = connectors.Plain(api.ErrorCode(), 80), connectors.Plain(api.ErrorMessage(), 300)
+	} else if re.Status < 300 {
 		// A good status whose body made no sense.
-		return &fault.Error{Op: op, On: on, Kind: fault.Unavailable, Err: errors.New(printable(err.Error(), 300))}
+		return &fault.Error{Op: op, On: on, Kind: fault.Unavailable, Err: errors.New(connectors.Plain(err.Error(), 300))}
 	}
 	c := classify(re)
-	return &fault.Error{Op: op, On: on, Kind: c.kind, Reason: c.reason, After: retryAfter(h), Err: re}
+	return &fault.Error{Op: op, On: on, Kind: c.kind, Reason: c.reason, After: connectors.RetryAfter(h), Err: re}
 }
 
 // failUnanswered is fail for a call that got no reply.
 func (d *Driver) failUnanswered(op, on string, err error) error {
-	msg := printable(err.Error(), 300)
+	msg := connectors.Plain(err.Error(), 300)
 	lower := strings.ToLower(msg)
 	if strings.Contains(lower, "credential") || strings.Contains(lower, "assumerole") {
 		return &fault.Error{Op: op, On: on, Kind: fault.Denied, Reason: "access_denied", Err: errors.New("no usable credentials: " + msg)}
@@ -196,9 +176,9 @@ func (d *Driver) failUnanswered(op, on string, err error) error {
 // classify finds the class of a reply by code, then by its words, then by
 // status, and completes re.
 func classify(re *replyError) class {
-	c, known := codes[re.code]
-	words := strings.ToLower(re.message)
-	if re.status == http.StatusForbidden || re.status == http.StatusBadRequest {
+	c, known := codes[re.Code]
+	words := strings.ToLower(re.Message)
+	if re.Status == http.StatusForbidden || re.Status == http.StatusBadRequest {
 		switch {
 		case containsAny(words, locked):
 			c, known = class{fault.Denied, "", lockHint}, true
@@ -207,69 +187,38 @@ func classify(re *replyError) class {
 		}
 	}
 	if !known {
-		c = byStatus(re.status)
-		if c.kind == fault.NotFound && re.code != "" {
+		c = byStatus(re.Status)
+		if c.kind == fault.NotFound && re.Code != "" {
 			// Only a reply that says so makes an object count as gone; this may come
 			// from a proxy, or be about something else.
 			c.kind = fault.Unavailable
 		}
 	}
-	if re.marker && (re.status == http.StatusNotFound || re.status == http.StatusMethodNotAllowed) {
+	if re.marker && (re.Status == http.StatusNotFound || re.Status == http.StatusMethodNotAllowed) {
 		c = class{kind: fault.NotFound}
 	}
-	if c.hint == "wrong region" || re.status == http.StatusMovedPermanently {
-		if m := expecting.FindStringSubmatch(re.message); m != nil {
+	if c.hint == "wrong region" || re.Status == http.StatusMovedPermanently {
+		if m := expecting.FindStringSubmatch(re.Message); m != nil {
 			re.region = m[1]
 		}
 		c.kind, c.hint = fault.Invalid, "wrong region or endpoint"
 		if re.region != "" {
-			c.hint = "wrong region: the bucket is in " + printable(re.region, 40)
+			c.hint = "wrong region: the bucket is in " + connectors.Plain(re.region, 40)
 		}
 	} else {
 		re.region = ""
 	}
-	re.hint, re.locked = c.hint, c.hint == lockHint
+	re.Hint, re.locked = c.hint, c.hint == lockHint
 	return c
 }
 
 // byStatus is the class of an unknown code, or of a reply to HEAD, which has none.
-func byStatus(status int) class {
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return class{kind: fault.Denied, reason: "access_denied"}
-	case http.StatusNotFound, http.StatusGone:
+func byStatus(status int) (c class) {
+	if status == http.StatusNotFound || status == http.StatusGone {
 		return class{kind: fault.NotFound}
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return class{kind: fault.Unsupported}
-	case http.StatusPreconditionFailed:
-		return class{kind: fault.Changed}
-	case http.StatusConflict, http.StatusRequestTimeout:
-		return class{kind: fault.Unavailable}
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return class{kind: fault.Throttled}
 	}
-	switch {
-	case status >= 500:
-		return class{kind: fault.Unavailable}
-	case status >= 300:
-		return class{kind: fault.Invalid}
-	}
-	return class{kind: fault.Unavailable}
-}
-
-// retryAfter reads the header Retry-After, in seconds or as a date, up to an hour.
-func retryAfter(h http.Header) time.Duration {
-	s := h.Get("Retry-After")
-	if s == "" {
-		return 0
-	}
-	var after time.Duration
-	if n, err := strconv.Atoi(s); err == nil {
-		after = time.Duration(min(max(n, 0), 3600)) * time.Second
-	} else if t, err := http.ParseTime(s); err == nil {
-		after = time.Until(t)
-	}
-	return min(max(after, 0), time.Hour)
+	c.kind, c.reason = connectors.ByStatus(status)
+	return c
 }
 
 // replyOf returns the server's reply in err, or nil.
@@ -285,32 +234,6 @@ func regionOf(err error) string {
 		return re.region
 	}
 	return ""
-}
-
-// as returns err with the kind k and its cause kept, if its kind is from.
-func as(err error, from, k fault.Kind) error {
-	if !fault.Is(err, from) {
-		return err
-	}
-	var f *fault.Error
-	errors.As(err, &f)
-	g := *f
-	g.Kind = k
-	return &g
-}
-
-// printable returns s without control characters, at most n bytes of it: it
-// comes from a server.
-func printable(s string, n int) string {
-	if len(s) > n {
-		s = s[:n] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }
 
 func containsAny(s string, words []string) bool {

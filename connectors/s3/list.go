@@ -29,11 +29,7 @@ type cursor struct {
 	limit  int32
 }
 
-// A page is a part of a listing.
-type page struct {
-	infos []object.Info // keys are the bucket's
-	next  *cursor       // nil at the end
-}
+type page = connectors.Page[cursor]
 
 // List yields the current objects, see connectors.Driver. A bucket that keeps
 // versions is listed by versions, for a plain listing does not tell their ids.
@@ -64,12 +60,12 @@ func (d *Driver) listing(ctx context.Context, prefix, start string, get func(con
 	}
 	return func(yield func(object.Info, error) bool) {
 		last := ""
-		for p, err := range ahead(ctx, first, get) {
+		for p, err := range connectors.Ahead(ctx, "s3.List", first.prefix, first, get) {
 			if err != nil {
 				yield(object.Info{}, err)
 				return
 			}
-			for _, info := range p.infos {
+			for _, info := range p.Infos {
 				key, ok := strings.CutPrefix(info.Key, d.root)
 				if !ok || key == "" || start != "" && key <= start || !want(info) {
 					continue // "" is the marker of the unit's own folder
@@ -96,7 +92,6 @@ func (d *Driver) listing(ctx context.Context, prefix, start string, get func(con
 var (
 	errNoOrder  = errors.New("the server does not list in byte order of the key")
 	errSpelling = errors.New("the server cannot spell a key below this prefix in its listing: rename it")
-	errNoEnd    = errors.New("the server repeats a page of its listing")
 )
 
 // spelt returns a Gap if info stands for a key with a byte that XML cannot hold
@@ -110,49 +105,6 @@ func (d *Driver) spelt(ctx context.Context, key string, info object.Info) error 
 		return err // a key that really has this character
 	}
 	return &connectors.Gap{Prefix: key[:i], Err: fault.New(fault.Unsupported, "s3.List", object.FormatKey(key), errSpelling)}
-}
-
-// ahead yields pages and asks for the next one while one is consumed.
-func ahead(ctx context.Context, c cursor, get func(context.Context, cursor) (page, error)) iter.Seq2[page, error] {
-	type result struct {
-		page
-		err error
-	}
-	return func(yield func(page, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		results := make(chan result)
-		defer func() {
-			cancel()
-			for range results { // the goroutine has ended when this is closed
-			}
-		}()
-		go func() {
-			defer close(results)
-			for at := &c; at != nil; {
-				p, err := get(ctx, *at)
-				if err == nil && p.next != nil && *p.next == *at {
-					err = fault.New(fault.Unavailable, "s3.List", object.FormatKey(c.prefix), errNoEnd)
-				}
-				select {
-				case results <- result{p, err}:
-				case <-ctx.Done():
-					return
-				}
-				if err != nil {
-					return
-				}
-				at = p.next
-			}
-		}()
-		for r := range results {
-			if !yield(r.page, r.err) {
-				return
-			}
-		}
-		if ctx.Err() != nil {
-			yield(page{}, context.Cause(ctx))
-		}
-	}
 }
 
 // listPage is ListObjectsV2.
@@ -170,7 +122,7 @@ func (d *Driver) listPage(ctx context.Context, c cursor) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	p := page{infos: make([]object.Info, 0, len(out.Contents))}
+	p := page{Infos: make([]object.Info, 0, len(out.Contents))}
 	for i := range out.Contents {
 		o := &out.Contents[i]
 		key, err := decodeKey(o.Key, out.EncodingType)
@@ -179,12 +131,12 @@ func (d *Driver) listPage(ctx context.Context, c cursor) (page, error) {
 		}
 		info := listed(key, nil, o.ETag, o.Size, o.LastModified, string(o.StorageClass), o.RestoreStatus)
 		info.Latest = true
-		p.infos = append(p.infos, info)
+		p.Infos = append(p.Infos, info)
 	}
 	if aws.ToBool(out.IsTruncated) {
-		p.next = &cursor{prefix: c.prefix, token: aws.ToString(out.NextContinuationToken), limit: c.limit}
-		if p.next.token == "" {
-			return page{}, fault.New(fault.Unavailable, "s3.List", object.FormatKey(c.prefix), errNoEnd)
+		p.Next = &cursor{prefix: c.prefix, token: aws.ToString(out.NextContinuationToken), limit: c.limit}
+		if p.Next.token == "" {
+			return page{}, fault.New(fault.Unavailable, "s3.List", object.FormatKey(c.prefix), connectors.ErrNoEnd)
 		}
 	}
 	return p, nil
@@ -207,7 +159,7 @@ func (d *Driver) versionsPage(ctx context.Context, c cursor) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	p := page{infos: make([]object.Info, 0, len(out.Versions)+len(out.DeleteMarkers))}
+	p := page{Infos: make([]object.Info, 0, len(out.Versions)+len(out.DeleteMarkers))}
 	for i := range out.Versions {
 		o := &out.Versions[i]
 		key, err := decodeKey(o.Key, out.EncodingType)
@@ -216,7 +168,7 @@ func (d *Driver) versionsPage(ctx context.Context, c cursor) (page, error) {
 		}
 		info := listed(key, o.VersionId, o.ETag, o.Size, o.LastModified, string(o.StorageClass), o.RestoreStatus)
 		info.Latest = aws.ToBool(o.IsLatest)
-		p.infos = append(p.infos, info)
+		p.Infos = append(p.Infos, info)
 	}
 	for i := range out.DeleteMarkers {
 		o := &out.DeleteMarkers[i]
@@ -226,10 +178,10 @@ func (d *Driver) versionsPage(ctx context.Context, c cursor) (page, error) {
 		}
 		info := listed(key, o.VersionId, nil, nil, o.LastModified, "", nil)
 		info.Kind, info.Latest = object.Marker, aws.ToBool(o.IsLatest)
-		p.infos = append(p.infos, info)
+		p.Infos = append(p.Infos, info)
 	}
 	// The reply has them in one order, which the SDK takes apart into two lists.
-	slices.SortStableFunc(p.infos, func(a, b object.Info) int {
+	slices.SortStableFunc(p.Infos, func(a, b object.Info) int {
 		if a.Key != b.Key {
 			return cmp.Compare(a.Key, b.Key)
 		}
@@ -246,9 +198,9 @@ func (d *Driver) versionsPage(ctx context.Context, c cursor) (page, error) {
 		if err != nil {
 			return page{}, err
 		}
-		p.next = &cursor{prefix: c.prefix, after: after, id: aws.ToString(out.NextVersionIdMarker), limit: c.limit}
+		p.Next = &cursor{prefix: c.prefix, after: after, id: aws.ToString(out.NextVersionIdMarker), limit: c.limit}
 		if after == "" {
-			return page{}, fault.New(fault.Unavailable, "s3.ListVersions", object.FormatKey(c.prefix), errNoEnd)
+			return page{}, fault.New(fault.Unavailable, "s3.ListVersions", object.FormatKey(c.prefix), connectors.ErrNoEnd)
 		}
 	}
 	return p, nil

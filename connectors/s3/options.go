@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -56,35 +53,18 @@ func Check(u connectors.Unit) error {
 // the unit's options, which win.
 func parseOptions(u connectors.Unit) (options, error) {
 	var o options
-	loc, err := url.Parse(u.URL)
+	at, err := u.Locate("s3", "want s3://bucket/prefix?endpoint=…&region=…, and credentials as options", func(name string) bool {
+		return strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_token")
+	})
 	if err != nil {
 		return o, err
 	}
-	if loc.Scheme != "s3" || loc.Host == "" || loc.User != nil || loc.Fragment != "" {
-		return o, errors.New("want s3://bucket/prefix?endpoint=…&region=…, and credentials as options")
-	}
-	o.bucket = loc.Host
+	o.bucket, o.root = at.Host, connectors.Root(at.Path)
 	if strings.HasSuffix(o.bucket, "--x-s3") {
 		return o, fault.New(fault.Unsupported, "s3.Open", o.bucket, errors.New("directory buckets list in no order"))
 	}
-	if o.root = strings.Trim(loc.Path, "/"); o.root != "" {
-		o.root += "/"
-	}
-	query, err := url.ParseQuery(loc.RawQuery)
-	if err != nil {
-		return o, err
-	}
-	values := make(map[string]string)
-	for name, v := range query {
-		if strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_token") {
-			return o, &connectors.OptionError{Name: name, Err: errors.New("must not stand in the URL, which is shown: make it an option")}
-		}
-		values[name] = v[len(v)-1]
-	}
-	for name, v := range u.Options {
-		values[name] = v
-	}
-	if err := o.set(values); err != nil {
+	o.pathStyle = at.Values["endpoint"] != ""
+	if err := o.set(at.Values); err != nil {
 		return o, err
 	}
 	return o, o.validate()
@@ -92,35 +72,13 @@ func parseOptions(u connectors.Unit) (options, error) {
 
 // set takes values by name.
 func (o *options) set(values map[string]string) error {
-	texts := map[string]*string{
-		"endpoint": &o.endpoint, "region": &o.region, "bucket_owner": &o.bucketOwner, "profile": &o.profile,
-		"role": &o.role, "external_id": &o.externalID,
-		"access_key": &o.accessKey, "secret_key": &o.secretKey, "session_token": &o.sessionToken,
-	}
-	flags := map[string]*bool{"path_style": &o.pathStyle, "requester_pays": &o.requesterPays, "anonymous": &o.anonymous}
-	o.pathStyle = values["endpoint"] != ""
-	var unknown []error
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		v := values[name]
-		if p, ok := texts[name]; ok {
-			*p = v
-			continue
-		}
-		p, ok := flags[name]
-		if !ok {
-			names := slices.Concat(slices.Collect(maps.Keys(texts)), slices.Collect(maps.Keys(flags)))
-			slices.Sort(names)
-			unknown = append(unknown, &connectors.OptionError{Name: name, Err: fmt.Errorf("unknown option; known: %s", strings.Join(names, ", "))})
-			continue
-		}
-		b, err := strconv.ParseBool(v)
-		if err != nil {
-			unknown = append(unknown, &connectors.OptionError{Name: name, Err: errors.New("want true or false")})
-			continue
-		}
-		*p = b
-	}
-	return errors.Join(unknown...)
+	text, flag := connectors.Text, connectors.Flag
+	return errors.Join(connectors.SetOptions(values, map[string]connectors.Option{
+		"endpoint": text(&o.endpoint), "region": text(&o.region), "bucket_owner": text(&o.bucketOwner), "profile": text(&o.profile),
+		"role": text(&o.role), "external_id": text(&o.externalID),
+		"access_key": text(&o.accessKey), "secret_key": text(&o.secretKey), "session_token": text(&o.sessionToken),
+		"path_style": flag(&o.pathStyle), "requester_pays": flag(&o.requesterPays), "anonymous": flag(&o.anonymous),
+	})...)
 }
 
 func (o *options) validate() error {
@@ -146,20 +104,24 @@ func (o *options) validate() error {
 	return nil
 }
 
+// maxSmallReply bounds, in bytes, a reply that is not content: a page of 1,000
+// keys of 1,024 bytes, escaped, is below 5 MiB.
+const maxSmallReply = 16 << 20
+
 // newDriver makes the client; it calls nobody yet but the sources of credentials.
 func newDriver(ctx context.Context, o options, lim limits) (*Driver, error) {
-	transport := newTransport()
-	httpClient := &http.Client{Transport: bounded{transport}, CheckRedirect: noRedirects}
+	transport := connectors.NewTransport()
+	httpClient := &http.Client{Transport: connectors.Bounded{Next: transport, Most: maxSmallReply}, CheckRedirect: connectors.NoRedirects}
 	cfg, err := o.awsConfig(ctx, httpClient)
 	if err != nil {
-		return nil, fault.New(fault.Denied, "s3.Open", o.bucket, errors.New(printable(err.Error(), 300)))
+		return nil, fault.New(fault.Denied, "s3.Open", o.bucket, errors.New(connectors.Plain(err.Error(), 300)))
 	}
 	d := &Driver{transport: transport, bucket: o.bucket, root: o.root, amazon: o.endpoint == "", limits: lim}
 	if d.amazon {
 		// Amazon honours them (user guide, "Conditional requests").
-		d.honours.put.set(true)
-		d.honours.copy.set(true)
-		d.honours.complete.set(true)
+		d.honours.put.Set(true)
+		d.honours.copy.Set(true)
+		d.honours.complete.Set(true)
 	}
 	d.client = s3.NewFromConfig(cfg, func(so *s3.Options) {
 		so.UsePathStyle = o.pathStyle

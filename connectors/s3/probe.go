@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -63,40 +62,32 @@ func refused(err error) (bool, error) {
 	switch re := replyOf(err); {
 	case err == nil:
 		return false, nil
-	case re != nil && re.status == 412:
+	case re != nil && re.Status == 412:
 		return true, nil
 	default:
 		return false, err
 	}
 }
 
-// absent turns an error that means "this cannot be done here" into nil.
-func absent(err error) error {
-	if fault.Is(err, fault.Denied, fault.Unsupported, fault.Invalid) {
-		return nil
-	}
-	return err
-}
-
 // put finds out whether objects can be written, and under preconditions.
 func (p *probing) put(ctx context.Context, caps *connectors.Caps) error {
 	if err := p.write(ctx, "a", "first", guard{}); err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	caps.Put = true
 	none, err := refused(p.write(ctx, "a", "second", guard{none: aws.String("*")}))
-	if absent(err) != nil {
+	if connectors.OrAbsent(err) != nil {
 		return err
 	}
 	match, err := refused(p.write(ctx, "a", "third", guard{match: wrong}))
-	if absent(err) != nil {
+	if connectors.OrAbsent(err) != nil {
 		return err
 	}
-	p.d.honours.put.set(none && match)
-	if err := p.complete(ctx); absent(err) != nil {
+	p.d.honours.put.Set(none && match)
+	if err := p.complete(ctx); connectors.OrAbsent(err) != nil {
 		return err
 	}
-	caps.FencedPut = none && match && p.d.honours.complete.yes()
+	caps.FencedPut = none && match && p.d.honours.complete.Yes()
 	return nil
 }
 
@@ -111,14 +102,14 @@ func (p *probing) complete(ctx context.Context) error {
 				return []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: etag}}, err
 			})
 		ok, err := refused(err)
-		if absent(err) != nil {
+		if connectors.OrAbsent(err) != nil {
 			return err
 		}
 		if ok {
 			held++
 		}
 	}
-	d.honours.complete.set(held == 2)
+	d.honours.complete.Set(held == 2)
 	return nil
 }
 
@@ -130,26 +121,9 @@ func (p *probing) order(ctx context.Context, caps *connectors.Caps) error {
 			return err
 		}
 	}
-	for i := range names {
-		start := p.dir
-		if i > 0 {
-			start = p.dir + names[i-1]
-		}
-		var got []string
-		for info, err := range p.d.List(ctx, p.dir+"o", start) {
-			if fault.Is(err, fault.Unsupported) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			got = append(got, strings.TrimPrefix(info.Key, p.dir))
-		}
-		if !slices.Equal(got, names[i:]) {
-			caps.Ordered = false
-		}
-	}
-	return nil
+	ordered, err := connectors.Ordered(ctx, p.d.List, p.dir, "o", names)
+	caps.Ordered = ordered
+	return err
 }
 
 // tags finds out whether tags are kept, and leave the version as it is.
@@ -161,11 +135,11 @@ func (p *probing) tags(ctx context.Context, caps *connectors.Caps) error {
 	// Not Tag: it would take a moved version for a replaced object.
 	want := map[string]string{"landwaiter-probe": "a b+c/d"}
 	if err := p.d.putTags(ctx, "s3.Probe", p.dir+"a", nil, want); err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	got, err := p.d.getTags(ctx, "s3.Probe", p.dir+"a", nil)
 	if err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	after, err := p.d.Stat(ctx, object.Ref{Key: p.dir + "a"})
 	if err != nil {
@@ -185,13 +159,13 @@ func (p *probing) copies(ctx context.Context, caps *connectors.Caps) error {
 	}
 	_, err := call(ctx, d, "s3.Probe", p.dir+"c", d.client.CopyObject, in("c"))
 	if err != nil {
-		return absent(err)
+		return connectors.OrAbsent(err)
 	}
 	caps.Copy = true
 	stale := in("c-stale")
 	stale.CopySourceIfMatch = wrong
 	_, err = call(ctx, d, "s3.Probe", p.dir+"c", d.client.CopyObject, stale)
-	if caps.FencedCopy, err = refused(err); absent(err) != nil {
+	if caps.FencedCopy, err = refused(err); connectors.OrAbsent(err) != nil {
 		return err
 	}
 	none, match := in("c"), in("c")
@@ -200,14 +174,14 @@ func (p *probing) copies(ctx context.Context, caps *connectors.Caps) error {
 	for _, in := range []*s3.CopyObjectInput{none, match} {
 		_, err := call(ctx, d, "s3.Probe", p.dir+"c", d.client.CopyObject, in)
 		ok, err := refused(err)
-		if absent(err) != nil {
+		if connectors.OrAbsent(err) != nil {
 			return err
 		}
 		if ok {
 			held++
 		}
 	}
-	d.honours.copy.set(held == 2)
+	d.honours.copy.Set(held == 2)
 	return nil
 }
 
@@ -230,13 +204,13 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 	}
 	if first.v.id != "" {
 		if _, err := d.delete(ctx, "s3.Probe", key, first.id, nil); err != nil {
-			return absent(err)
+			return connectors.OrAbsent(err)
 		}
 		_, gone := d.head(ctx, "s3.Probe", key, d.root+key, first.id)
 		_, err := d.find(ctx, "s3.Probe", key, second.v)
 		caps.Remove = err == nil && fault.Is(gone, fault.NotFound)
 		caps.FencedRemove = caps.Remove
-		d.honours.remove.set(caps.Remove)
+		d.honours.remove.Set(caps.Remove)
 		return nil
 	}
 	id := (*string)(nil)
@@ -247,7 +221,7 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 		return nil
 	}
 	_, err = refused(err)
-	if absent(err) != nil {
+	if connectors.OrAbsent(err) != nil {
 		return err
 	}
 	_, still := d.find(ctx, "s3.Probe", key, second.v)
@@ -255,10 +229,10 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 		return still
 	}
 	caps.FencedRemove = still == nil
-	d.honours.remove.set(caps.FencedRemove)
+	d.honours.remove.Set(caps.FencedRemove)
 	if still == nil {
 		if _, err := d.delete(ctx, "s3.Probe", key, id, second.etag); err != nil {
-			return absent(err)
+			return connectors.OrAbsent(err)
 		}
 		_, still = d.find(ctx, "s3.Probe", key, second.v)
 	}
@@ -267,23 +241,15 @@ func (p *probing) remove(ctx context.Context, caps *connectors.Caps) error {
 	return nil
 }
 
-// clean removes all that the probe wrote, every version of it. What the
-// credentials may write but not delete stays.
+// clean removes all that the probe wrote, every version of it.
 func (p *probing) clean(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	list := p.d.List
-	if p.d.keeps.Load() {
+	keeps, list := p.d.keeps.Load(), p.d.List
+	if keeps {
 		list = p.d.ListVersions
 	}
-	var errs []error
-	for info, err := range list(ctx, p.dir, "") {
-		if err != nil {
-			errs = append(errs, err)
-			break
-		}
+	return connectors.Clear(ctx, "s3.Probe", p.dir, list, func(ctx context.Context, info object.Info) error {
 		var id *string
-		if p.d.keeps.Load() {
+		if keeps {
 			v, err := parseVersion("s3.Probe", info.Key, info.Version)
 			if err != nil {
 				return err
@@ -292,12 +258,7 @@ func (p *probing) clean(ctx context.Context) error {
 				id = aws.String(nullID)
 			}
 		}
-		if _, err := p.d.delete(ctx, "s3.Probe", info.Key, id, nil); err != nil && !fault.Is(err, fault.NotFound, fault.Denied) {
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) > 0 {
-		return fault.New(fault.Other, "s3.Probe", "left behind: "+p.dir, errors.Join(errs...))
-	}
-	return nil
+		_, err := p.d.delete(ctx, "s3.Probe", info.Key, id, nil)
+		return err
+	})
 }

@@ -8,10 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"mime"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -45,18 +43,15 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 	if err != nil {
 		return object.Info{}, err
 	}
-	src := &source{ctx: ctx, r: r, hash: sha256.New(), want: opt.SHA256, left: opt.Size}
-	if src.left < 0 {
-		src.left = -1
-	}
+	src := connectors.NewContent(ctx, r, opt)
 	var id, etag *string
 	if opt.Size >= 0 && opt.Size <= d.limits.whole && len(opt.SHA256) == sha256.Size {
 		id, etag, err = d.putWhole(ctx, key, full, src, opt.Size, opt.SHA256, g, opt)
 	} else {
 		id, etag, err = d.putBuffered(ctx, key, full, src, g, opt)
 	}
-	if src.err != nil && src.err != io.EOF && ctx.Err() == nil {
-		return object.Info{}, src.failure(op, key)
+	if failed := src.Failure(op, key); failed != nil {
+		return object.Info{}, failed
 	}
 	if err != nil {
 		return object.Info{}, err
@@ -67,9 +62,9 @@ func (d *Driver) Put(ctx context.Context, key string, r io.Reader, opt connector
 // guard returns the precondition for a write to key that replaces ifVersion, or
 // creates if that is "". Unless the server is known to honour it, the driver
 // looks itself first.
-func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *answer) (guard, error) {
+func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *connectors.Answer) (guard, error) {
 	if ifVersion == "" {
-		if !known.yes() {
+		if !known.Yes() {
 			switch _, err := d.find(ctx, op, key, version{}); {
 			case err == nil:
 				return guard{}, fault.New(fault.Exists, op, object.FormatKey(key), nil)
@@ -86,7 +81,7 @@ func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *an
 	// Preconditions speak of the current object's ETag alone.
 	f, err := d.find(ctx, op, key, version{})
 	if err != nil {
-		return guard{}, as(err, fault.NotFound, fault.Changed)
+		return guard{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
 	if f.v != v {
 		return guard{}, fault.New(fault.Changed, op, object.FormatKey(key), errMoved)
@@ -96,11 +91,11 @@ func (d *Driver) guard(ctx context.Context, op, key, ifVersion string, known *an
 
 // failed gives the error of a guarded write its kind.
 func (g guard) failed(err error) error {
-	if re := replyOf(err); re != nil && re.status == 412 && g.none != nil {
-		return as(err, fault.Changed, fault.Exists)
+	if re := replyOf(err); re != nil && re.Status == 412 && g.none != nil {
+		return connectors.Recast(err, fault.Changed, fault.Exists)
 	}
 	if g.match != nil {
-		return as(err, fault.NotFound, fault.Changed)
+		return connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
 	return err
 }
@@ -114,7 +109,7 @@ func (d *Driver) written(ctx context.Context, op, key string, id, etag *string) 
 	}
 	f, err := d.find(ctx, op, key, v)
 	if err != nil {
-		return object.Info{}, as(err, fault.NotFound, fault.Changed)
+		return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 	}
 	if v.id == "" && etag != nil && quoteETag(aws.ToString(f.etag)) != quoteETag(*etag) {
 		return object.Info{}, fault.New(fault.Changed, op, object.FormatKey(key), errors.New("replaced by someone else as soon as it was written"))
@@ -135,19 +130,19 @@ func (d *Driver) putWhole(ctx context.Context, key, full string, body io.Reader,
 	if opt.ContentType != "" {
 		in.ContentType = &opt.ContentType
 	}
-	ctx, moving := d.watched(ctx)
-	defer moving.stop()
+	under, moving := connectors.Watch(connectors.SmallReply(ctx), d.limits.stall)
+	defer moving.Stop()
 	if size > 0 {
-		in.Body = io.TeeReader(body, moving)
+		in.Body = moving.Reader(body)
 	} else {
 		in.Body = nil
 		if _, err := body.Read(make([]byte, 1)); err != io.EOF {
 			return nil, nil, err // the source says what is wrong
 		}
 	}
-	out, err := d.client.PutObject(ctx, in, signedAs(sum))
+	out, err := d.client.PutObject(under, in, signedAs(sum))
 	if err != nil {
-		return nil, nil, g.failed(d.fail(moving.caller, "s3.Put", key, err))
+		return nil, nil, g.failed(d.fail(ctx, "s3.Put", key, err))
 	}
 	return out.VersionId, out.ETag, nil
 }
@@ -166,7 +161,7 @@ func signedAs(sum []byte) func(*s3.Options) {
 
 // putBuffered reads the first part; if that is all, it is put whole, else the
 // object is put in parts.
-func (d *Driver) putBuffered(ctx context.Context, key, full string, src *source, g guard, opt connectors.PutOptions) (id, etag *string, err error) {
+func (d *Driver) putBuffered(ctx context.Context, key, full string, src *connectors.Content, g guard, opt connectors.PutOptions) (id, etag *string, err error) {
 	part := d.limits.part
 	if opt.Size > part*maxParts {
 		part = (opt.Size/maxParts + 1<<20) >> 20 << 20
@@ -188,7 +183,7 @@ func (d *Driver) putBuffered(ctx context.Context, key, full string, src *source,
 
 // putParts puts an object in parts of the size of first. One part is sent while
 // the next is read. What fails leaves nothing behind.
-func (d *Driver) putParts(ctx context.Context, key, full string, first []byte, src *source, g guard, opt connectors.PutOptions) (id, etag *string, err error) {
+func (d *Driver) putParts(ctx context.Context, key, full string, first []byte, src *connectors.Content, g guard, opt connectors.PutOptions) (id, etag *string, err error) {
 	meta, err := writeMeta(opt.Meta)
 	if err != nil {
 		return nil, nil, fault.New(fault.Invalid, "s3.Put", key, err)
@@ -215,13 +210,13 @@ func (d *Driver) putParts(ctx context.Context, key, full string, first []byte, s
 				return err
 			})
 			buf, spare = spare, buf
-			next, _ := io.ReadFull(src, buf) // src.err tells how it went
+			next, _ := io.ReadFull(src, buf) // src.Err tells how it went
 			if err := sending.Wait(); err != nil {
 				return nil, err
 			}
 			*done = tag
-			if src.err != nil && src.err != io.EOF {
-				return nil, src.err
+			if err := src.Err(); err != nil {
+				return nil, err
 			}
 			n = next
 		}
@@ -231,15 +226,15 @@ func (d *Driver) putParts(ctx context.Context, key, full string, first []byte, s
 
 // putPart sends one part.
 func (d *Driver) putPart(ctx context.Context, key, full string, upload *string, number int32, body []byte) (*string, error) {
-	ctx, moving := d.watched(ctx)
-	defer moving.stop()
+	under, moving := connectors.Watch(connectors.SmallReply(ctx), d.limits.stall)
+	defer moving.Stop()
 	sum := sha256.Sum256(body)
-	out, err := d.client.UploadPart(ctx, &s3.UploadPartInput{
+	out, err := d.client.UploadPart(under, &s3.UploadPartInput{
 		Bucket: &d.bucket, Key: &full, UploadId: upload, PartNumber: &number,
-		Body: progress{bytes.NewReader(body), moving}, ContentLength: aws.Int64(int64(len(body))),
+		Body: moving.Part(body), ContentLength: aws.Int64(int64(len(body))),
 	}, signedAs(sum[:]))
 	if err != nil {
-		return nil, d.fail(moving.caller, "s3.Put", key, err)
+		return nil, d.fail(ctx, "s3.Put", key, err)
 	}
 	return out.ETag, nil
 }
@@ -274,126 +269,6 @@ func (d *Driver) multipart(ctx context.Context, op, key string, in *s3.CreateMul
 	}
 	return out.VersionId, out.ETag, nil
 }
-
-// A source is what a Put reads. It counts and hashes, and holds back the end
-// until it is known to be right: the server never gets a whole object that is
-// not the one announced.
-type source struct {
-	ctx  context.Context // of the Put that it is part of
-	r    io.Reader
-	hash hash.Hash
-	want []byte // SHA-256, or nil
-	left int64  // bytes that must still come; -1 if unknown
-	read int64
-	err  error // how it ended; io.EOF if well
-}
-
-var (
-	errShort = errors.New("the content is shorter than announced")
-	errLong  = errors.New("the content is longer than announced")
-	errHash  = errors.New("the content is not what was announced: SHA-256 differs")
-)
-
-// Read reads on.
-func (s *source) Read(p []byte) (int, error) {
-	if s.err != nil || len(p) == 0 {
-		return 0, s.err
-	}
-	if s.err = s.ctx.Err(); s.err != nil {
-		return 0, s.err
-	}
-	n, err := s.r.Read(p)
-	s.hash.Write(p[:n])
-	s.read += int64(n)
-	if s.left >= 0 {
-		if s.left -= int64(n); s.left < 0 {
-			s.err = errLong
-			return 0, s.err
-		}
-		if s.left == 0 && err == nil {
-			err = s.atEnd()
-		}
-	}
-	switch {
-	case err == nil:
-		return n, nil
-	case err != io.EOF:
-		s.err = err
-		return 0, err
-	case s.left > 0:
-		s.err = errShort
-	case s.want != nil && !bytes.Equal(s.hash.Sum(nil), s.want):
-		s.err = errHash
-	default:
-		s.err = io.EOF
-		return n, io.EOF
-	}
-	return 0, s.err
-}
-
-// atEnd makes sure that nothing follows the announced size.
-func (s *source) atEnd() error {
-	var one [1]byte
-	for range 100 {
-		switch n, err := s.r.Read(one[:]); {
-		case n > 0:
-			return errLong
-		case err != nil:
-			return err
-		}
-	}
-	return io.ErrNoProgress
-}
-
-// failure is the error of a source that did not end well.
-func (s *source) failure(op, key string) error {
-	if errors.Is(s.err, errHash) || errors.Is(s.err, errShort) || errors.Is(s.err, errLong) {
-		return fault.New(fault.Changed, op, object.FormatKey(key), s.err)
-	}
-	if fault.KindOf(s.err) != fault.Other || fault.Canceled(s.err) {
-		return s.err
-	}
-	return fault.New(fault.Unavailable, op, object.FormatKey(key), s.err)
-}
-
-// moving ends a call whose content makes no progress.
-type moving struct {
-	caller context.Context // whose end is not ours
-	cancel context.CancelFunc
-	timer  *time.Timer
-	stall  time.Duration
-}
-
-func (d *Driver) watched(ctx context.Context) (context.Context, *moving) {
-	m := &moving{caller: ctx, stall: d.limits.stall}
-	ctx, m.cancel = context.WithCancel(withSmallBody(ctx))
-	m.timer = time.AfterFunc(m.stall, m.cancel)
-	return ctx, m
-}
-
-// Write counts as progress.
-func (m *moving) Write(p []byte) (int, error) {
-	m.timer.Reset(m.stall)
-	return len(p), nil
-}
-
-func (m *moving) stop() {
-	m.timer.Stop()
-	m.cancel()
-}
-
-// progress is a part whose reading counts as progress.
-type progress struct {
-	r *bytes.Reader
-	m *moving
-}
-
-func (p progress) Read(b []byte) (int, error) {
-	p.m.timer.Reset(p.m.stall)
-	return p.r.Read(b)
-}
-
-func (p progress) Seek(offset int64, whence int) (int64, error) { return p.r.Seek(offset, whence) }
 
 // writeMeta makes user metadata fit for headers: RFC 2047 where a value is not
 // plain text.

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -105,13 +102,13 @@ func (d *Driver) explained(ctx context.Context, op, key, full string, id *string
 	if re == nil || re.marker {
 		return err
 	}
-	switch re.status {
+	switch re.Status {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
 		in := &s3.GetObjectInput{Bucket: &d.bucket, Key: &full, VersionId: id, Range: aws.String("bytes=0-0")}
 		got, e := call(ctx, d, op, key, d.client.GetObject, in)
 		if e == nil {
 			_ = got.Body.Close()
-			if re.status == http.StatusNotFound { // it came just now
+			if re.Status == http.StatusNotFound { // it came just now
 				return fault.New(fault.Unavailable, op, object.FormatKey(key), errMoved)
 			}
 			return err
@@ -124,8 +121,8 @@ func (d *Driver) explained(ctx context.Context, op, key, full string, id *string
 // bucketGone keeps a missing bucket from looking like a missing object: with a
 // wrong endpoint, all objects would count as gone.
 func bucketGone(err error) error {
-	if re := replyOf(err); re != nil && re.code == "NoSuchBucket" {
-		return as(err, fault.NotFound, fault.Unavailable)
+	if re := replyOf(err); re != nil && re.Code == "NoSuchBucket" {
+		return connectors.Recast(err, fault.NotFound, fault.Unavailable)
 	}
 	return err
 }
@@ -133,9 +130,9 @@ func bucketGone(err error) error {
 // badID turns the refusal of a version id that is not one into NotFound: no
 // such version exists.
 func badID(err error, id *string) error {
-	if re := replyOf(err); id != nil && re != nil && re.status == http.StatusBadRequest {
-		if re.code == "InvalidArgument" || re.code == "InvalidVersionId" || re.code == "NoSuchVersion" {
-			return as(err, fault.KindOf(err), fault.NotFound)
+	if re := replyOf(err); id != nil && re != nil && re.Status == http.StatusBadRequest {
+		if re.Code == "InvalidArgument" || re.Code == "InvalidVersionId" || re.Code == "NoSuchVersion" {
+			return connectors.Recast(err, fault.KindOf(err), fault.NotFound)
 		}
 	}
 	return err
@@ -199,7 +196,7 @@ func (d *Driver) Open(ctx context.Context, ref object.Ref, offset int64) (connec
 }
 
 // get is GetObject of the version v, addressed by id, from offset on.
-func (d *Driver) get(ctx context.Context, key, full string, v version, id *string, offset int64) (*reader, error) {
+func (d *Driver) get(ctx context.Context, key, full string, v version, id *string, offset int64) (connectors.Reader, error) {
 	const op = "s3.Open"
 	in := &s3.GetObjectInput{Bucket: &d.bucket, Key: &full, VersionId: id}
 	if v.etag != "" {
@@ -208,139 +205,49 @@ func (d *Driver) get(ctx context.Context, key, full string, v version, id *strin
 	if offset > 0 {
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-", offset))
 	}
-	r := &reader{d: d, caller: ctx, key: key, pos: offset}
-	ctx, r.cancel = context.WithCancel(ctx)
-	r.watch = time.AfterFunc(d.limits.call, r.stall)
-	out, err := d.client.GetObject(ctx, in)
-	r.watch.Stop()
+	under, body := connectors.NewBody(ctx, "s3.Read", key, offset, d.limits.call, d.limits.stall)
+	out, err := d.client.GetObject(under, in)
 	if err != nil {
-		err = bucketGone(badID(d.fail(r.caller, op, key, err), id))
-		r.cancel()
-		if re := replyOf(err); re != nil && re.status == http.StatusRequestedRangeNotSatisfiable {
-			return d.getNothing(r.caller, key, v, offset)
+		_ = body.Close()
+		err = bucketGone(badID(d.fail(ctx, op, key, err), id))
+		if re := replyOf(err); re != nil && re.Status == http.StatusRequestedRangeNotSatisfiable {
+			return d.getNothing(ctx, key, v, offset)
 		}
 		return nil, err
 	}
-	r.body = out.Body
+	body.Came(out.Body)
 	d.learn(out.VersionId)
-	size := aws.ToInt64(out.ContentLength) // of this reply
+	size := int64(-1)
+	if out.ContentLength != nil {
+		size = *out.ContentLength // of this reply
+	}
 	if offset > 0 {
-		var from, to int64
-		if n, _ := fmt.Sscanf(aws.ToString(out.ContentRange), "bytes %d-%d/%d", &from, &to, &size); n != 3 || from != offset {
-			_ = r.Close()
-			return nil, fault.New(fault.Unavailable, op, object.FormatKey(key), errors.New("the server sent another range than asked for"))
+		if size, err = connectors.RangeSize(aws.ToString(out.ContentRange), offset); err != nil {
+			_ = body.Close()
+			return nil, fault.New(fault.Unavailable, op, object.FormatKey(key), err)
 		}
-	} else if out.ContentLength == nil {
-		size = -1
 	}
 	got := makeVersion(out.VersionId, out.ETag, size, out.LastModified)
 	if !v.any() && got != v {
-		_ = r.Close()
+		_ = body.Close()
 		return nil, fault.New(fault.Changed, op, object.FormatKey(key), errMoved)
 	}
-	r.end = size
-	r.info = object.Info{
+	body.Is(object.Info{
 		Key: key, Version: got.String(), Size: size, ModTime: aws.ToTime(out.LastModified),
 		ContentType: aws.ToString(out.ContentType), StorageClass: string(out.StorageClass), Meta: readMeta(out.Metadata),
 		Cold:   cold(types.StorageClass(out.StorageClass), "", restored(out.Restore)),
 		Latest: id == nil,
-	}
-	return r, nil
+	})
+	return body, nil
 }
 
 // getNothing opens an object at its end, where a range request is refused.
-func (d *Driver) getNothing(ctx context.Context, key string, v version, offset int64) (*reader, error) {
+func (d *Driver) getNothing(ctx context.Context, key string, v version, offset int64) (connectors.Reader, error) {
 	f, err := d.find(ctx, "s3.Open", key, v)
 	if err != nil {
 		return nil, err
 	}
-	if offset > f.info.Size {
-		return nil, fault.New(fault.Invalid, "s3.Open", object.FormatKey(key), fmt.Errorf("offset %d of %d bytes", offset, f.info.Size))
-	}
-	return &reader{d: d, caller: ctx, key: key, body: http.NoBody, pos: offset, end: offset, info: f.info,
-		cancel: func() {}, watch: time.AfterFunc(0, func() {})}, nil
-}
-
-// A reader is the body of a GET. A read that makes no progress for too long,
-// and a body that ends early, are Unavailable: the rest can be opened again.
-type reader struct {
-	d       *Driver
-	caller  context.Context // of Open: the body's life is its call's
-	key     string
-	info    object.Info
-	body    io.ReadCloser
-	pos     int64 // of the next byte
-	end     int64 // size of the object; -1 if the server did not tell
-	cancel  context.CancelFunc
-	watch   *time.Timer // ends a call or read that makes no progress
-	stalled atomic.Bool
-	err     error // how it ended
-	closed  bool
-}
-
-// Info returns what the GET's own headers say.
-func (r *reader) Info() object.Info { return r.info }
-
-func (r *reader) stall() {
-	r.stalled.Store(true)
-	r.cancel()
-}
-
-// Read reads on. It returns io.EOF only when all bytes that the headers
-// announced have come.
-func (r *reader) Read(p []byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
-	}
-	if r.closed {
-		return 0, errClosed
-	}
-	r.watch.Reset(r.d.limits.stall)
-	n, err := r.body.Read(p)
-	r.watch.Stop()
-	r.pos += int64(n)
-	switch {
-	case err == nil:
-		return n, nil
-	case r.caller.Err() != nil:
-		r.err = context.Cause(r.caller)
-	case err == io.EOF && (r.end < 0 || r.pos == r.end):
-		r.err = io.EOF
-	default:
-		if err == io.EOF {
-			err = errIncomplete
-		}
-		if r.stalled.Load() {
-			err = fmt.Errorf("no byte came for %v", r.d.limits.stall)
-		}
-		r.err = fault.New(fault.Unavailable, "s3.Read", object.FormatKey(r.key), err)
-	}
-	return n, r.err
+	return connectors.AtEnd(ctx, "s3.Open", f.info, offset)
 }
 
 var errOtherID = errors.New("the server answered with another version than it was asked for")
-
-var errClosed = errors.New("read of a closed object")
-
-// maxDrain is how much of an unread body Close reads, in bytes, to keep the
-// connection: about what a new one costs.
-const maxDrain = 64 << 10
-
-// Close releases the connection. It may be called twice.
-func (r *reader) Close() error {
-	if r.closed {
-		return nil
-	}
-	r.closed = true
-	if r.err == nil && r.end >= 0 && r.end-r.pos <= maxDrain && r.caller.Err() == nil {
-		r.watch.Reset(time.Second)
-		_, _ = io.CopyN(io.Discard, r.body, r.end-r.pos+1)
-	}
-	r.watch.Stop()
-	err := r.body.Close()
-	r.cancel()
-	if err != nil && r.caller.Err() == nil && r.err != nil && r.err != io.EOF {
-		return nil // Read has told it already
-	}
-	return err
-}

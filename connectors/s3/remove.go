@@ -40,14 +40,14 @@ func (d *Driver) Remove(ctx context.Context, ref object.Ref, _ connectors.Fence)
 
 // removeMatching deletes an object without versions if its ETag is still the same.
 func (d *Driver) removeMatching(ctx context.Context, op string, ref object.Ref, f found) (connectors.Removed, error) {
-	if d.honours.remove.no() && !d.unfenced {
+	if d.honours.remove.No() && !d.unfenced {
 		return connectors.Removed{}, fault.New(fault.Unsupported, op, ref.String(), errors.New("the server ignores If-Match on DELETE"))
 	}
 	out, err := d.delete(ctx, op, ref.Key, nil, f.etag)
 	if err != nil {
 		return connectors.Removed{}, err
 	}
-	rem := connectors.Removed{Unfenced: d.honours.remove.no() || d.unfenced && !d.honours.remove.yes()}
+	rem := connectors.Removed{Unfenced: d.honours.remove.No() || d.unfenced && !d.honours.remove.Yes()}
 	if out.VersionId != nil || aws.ToBool(out.DeleteMarker) {
 		// Versioning was turned on since we asked: what we set is a marker.
 		d.keeps.Store(true)
@@ -76,7 +76,7 @@ func (d *Driver) removeVersion(ctx context.Context, op string, ref object.Ref, v
 	case err != nil && !fault.Is(err, fault.NotFound, fault.Unsupported):
 		return connectors.Removed{}, err
 	}
-	return connectors.Removed{Unfenced: v.id == "" && d.honours.remove.no()}, nil
+	return connectors.Removed{Unfenced: v.id == "" && d.honours.remove.No()}, nil
 }
 
 // held reports whether an object lock holds the version at the time now.

@@ -43,49 +43,33 @@ type Driver struct {
 
 // honours is what the server was seen to do with preconditions.
 type honours struct {
-	remove   answer // If-Match on DELETE
-	put      answer // If-None-Match and If-Match on PUT
-	copy     answer // the same on the destination of CopyObject
-	complete answer // the same on CompleteMultipartUpload
+	remove   connectors.Answer // If-Match on DELETE
+	put      connectors.Answer // If-None-Match and If-Match on PUT
+	copy     connectors.Answer // the same on the destination of CopyObject
+	complete connectors.Answer // the same on CompleteMultipartUpload
 }
-
-// An answer is what is known of a server's behaviour.
-type answer struct{ v atomic.Int32 }
-
-func (a *answer) set(yes bool) {
-	if yes {
-		a.v.Store(1)
-	} else {
-		a.v.Store(-1)
-	}
-}
-
-func (a *answer) yes() bool { return a.v.Load() > 0 }
-func (a *answer) no() bool  { return a.v.Load() < 0 }
 
 // limits are the bounds of a driver; tests use smaller ones.
 type limits struct {
-	call    time.Duration // a call that transfers no content
-	long    time.Duration // a call during which the server copies or assembles content
-	stall   time.Duration // a read or write of content that makes no progress
-	resumes int           // reconnections of a read without progress between them
-	whole   int64         // bytes up to which content of known size and hash is put in one request
-	part    int64         // bytes of a part of a larger put; two are held in memory
-	copy    int64         // bytes up to which the server copies in one request
-	list    int32         // keys of a page
+	call  time.Duration // a call that transfers no content
+	long  time.Duration // a call during which the server copies or assembles content
+	stall time.Duration // a read or write of content that makes no progress
+	whole int64         // bytes up to which content of known size and hash is put in one request
+	part  int64         // bytes of a part of a larger put; two are held in memory
+	copy  int64         // bytes up to which the server copies in one request
+	list  int32         // keys of a page
 }
 
 // The limits of Amazon: a copy in one request 5 GiB, a part 5 MiB to 5 GiB,
 // 10,000 parts (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 var defaultLimits = limits{
-	call:    time.Minute,
-	long:    30 * time.Minute,
-	stall:   time.Minute,
-	resumes: 3,
-	whole:   64 << 20,
-	part:    8 << 20,
-	copy:    5 << 30,
-	list:    1000,
+	call:  time.Minute,
+	long:  30 * time.Minute,
+	stall: time.Minute,
+	whole: 64 << 20,
+	part:  8 << 20,
+	copy:  5 << 30,
+	list:  1000,
 }
 
 const (
@@ -219,7 +203,7 @@ func call[In, Out any](ctx context.Context, d *Driver, op, key string, f func(co
 
 // callFor is call with a time limit of its own.
 func callFor[In, Out any](ctx context.Context, d *Driver, limit time.Duration, op, key string, f func(context.Context, In, ...func(*s3.Options)) (Out, error), in In, opts ...func(*s3.Options)) (Out, error) {
-	bounded, cancel := context.WithTimeout(withSmallBody(ctx), limit)
+	bounded, cancel := context.WithTimeout(connectors.SmallReply(ctx), limit)
 	defer cancel()
 	out, err := f(bounded, in, opts...)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -221,7 +220,7 @@ func TestCopyKeepsEverything(t *testing.T) {
 					t.Fatal(err)
 				}
 			case "whole": // as on a server that honours nothing better
-				d.honours.complete.set(false)
+				d.honours.complete.Set(false)
 			}
 			d.limits.copy = 6 << 20
 			for _, size := range []int{0, 1000, 11 << 20} {
@@ -263,48 +262,6 @@ func TestCopyKeepsEverything(t *testing.T) {
 				if _, err := d.Copy(t.Context(), object.Ref{Key: key, Version: src.Version}, dst, opt); err != nil {
 					t.Errorf("%s %d: replace it: %v", how, size, err)
 				}
-			}
-		}
-	})
-}
-
-// TestCreatedWhileCopying: of many who create one key at once by copies and
-// puts, one wins, though both servers ignore the precondition on CopyObject.
-func TestCreatedWhileCopying(t *testing.T) {
-	t.Parallel()
-	onServers(t, func(t *testing.T, p place) {
-		d := p.open(t)
-		p.put(t, "src", []byte("the source"))
-		src, err := d.Stat(t.Context(), object.Ref{Key: "src"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for round := range 10 {
-			key := fmt.Sprint("dst", round)
-			var wg sync.WaitGroup
-			var mu sync.Mutex
-			won := 0
-			for i := range 6 {
-				wg.Go(func() {
-					var err error
-					if i%2 == 0 {
-						_, err = d.Copy(t.Context(), object.Ref{Key: "src", Version: src.Version}, key, connectors.PutOptions{})
-					} else {
-						_, err = d.Put(t.Context(), key, strings.NewReader("put"), connectors.PutOptions{Size: 3})
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					switch {
-					case err == nil:
-						won++
-					case !fault.Is(err, fault.Exists, fault.Changed, fault.Unavailable, fault.Throttled):
-						t.Errorf("a loser got %v", err)
-					}
-				})
-			}
-			wg.Wait()
-			if won != 1 {
-				t.Errorf("%s: %d winners", key, won)
 			}
 		}
 	})

@@ -232,7 +232,7 @@ func TestGuardedCopy(t *testing.T) {
 				sayObject(w, r, "e", "content")
 			}
 		})
-		d.honours.copy.set(true)
+		d.honours.copy.Set(true)
 		_, err := d.Copy(t.Context(), object.Ref{Key: "a b", Version: "e/7/1795327200"}, "b", connectors.PutOptions{})
 		if !fault.Is(err, c.kind) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.kind)
@@ -344,7 +344,7 @@ func TestBigRepliesAreBounded(t *testing.T) {
 	block := []byte("<a>" + strings.Repeat("x", 1<<16))
 	var sent atomic.Int64
 	d := standIn(t, nil, func(w http.ResponseWriter, _ *http.Request) {
-		for ; sent.Load() < 10*maxSmallBody; sent.Add(int64(len(block))) {
+		for ; sent.Load() < 10*maxSmallReply; sent.Add(int64(len(block))) {
 			if _, err := w.Write(block); err != nil {
 				return
 			}
@@ -355,7 +355,7 @@ func TestBigRepliesAreBounded(t *testing.T) {
 			t.Error("it listed something")
 		}
 	}
-	if sent.Load() > 3*maxSmallBody {
+	if sent.Load() > 3*maxSmallReply {
 		t.Errorf("read at least %d bytes of a listing", sent.Load())
 	}
 }

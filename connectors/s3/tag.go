@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/object"
 )
@@ -43,7 +44,7 @@ func (d *Driver) Tags(ctx context.Context, ref object.Ref) (map[string]string, e
 func (d *Driver) getTags(ctx context.Context, op, key string, id *string) (map[string]string, error) {
 	out, err := call(ctx, d, op, key, d.client.GetObjectTagging, &s3.GetObjectTaggingInput{Bucket: &d.bucket, Key: aws.String(d.root + key), VersionId: id})
 	if err != nil {
-		if re := replyOf(err); re != nil && strings.HasPrefix(re.code, "NoSuchTagSet") {
+		if re := replyOf(err); re != nil && strings.HasPrefix(re.Code, "NoSuchTagSet") {
 			return map[string]string{}, nil
 		}
 		return nil, badID(err, id)
@@ -92,7 +93,7 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 		if err != nil {
 			return object.Info{}, err
 		}
-		merged := merge(old, set)
+		merged := connectors.MergeTags(old, set)
 		if maps.Equal(old, merged) {
 			return f.info, nil
 		}
@@ -104,7 +105,7 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 			if v.id == "" && fault.Is(err, fault.Unavailable) {
 				err = d.untagIfMoved(ctx, op, ref.Key, v, old, set, err)
 			}
-			return object.Info{}, as(err, fault.NotFound, fault.Changed)
+			return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 		}
 		if v.id == "" {
 			if err := d.untagIfMoved(ctx, op, ref.Key, v, old, set, nil); err != nil {
@@ -113,9 +114,9 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 		}
 		now, err := d.getTags(ctx, op, ref.Key, f.id)
 		if err != nil {
-			return object.Info{}, as(err, fault.NotFound, fault.Changed)
+			return object.Info{}, connectors.Recast(err, fault.NotFound, fault.Changed)
 		}
-		if maps.Equal(now, merge(now, set)) {
+		if maps.Equal(now, connectors.MergeTags(now, set)) {
 			return f.info, nil
 		}
 	}
@@ -128,7 +129,7 @@ func (d *Driver) Tag(ctx context.Context, ref object.Ref, set map[string]string)
 func (d *Driver) untagIfMoved(ctx context.Context, op, key string, v version, old, set map[string]string, err error) error {
 	if _, e := d.find(ctx, op, key, v); !fault.Is(e, fault.Changed) {
 		if fault.Is(e, fault.NotFound) {
-			return as(e, fault.NotFound, fault.Changed) // the tags went with it
+			return connectors.Recast(e, fault.NotFound, fault.Changed) // the tags went with it
 		}
 		return errors.Join(err, e)
 	}
@@ -163,22 +164,6 @@ func (d *Driver) untagIfMoved(ctx context.Context, op, key string, v version, ol
 		}
 	}
 	return fault.New(fault.Changed, op, object.FormatKey(key), errMoved)
-}
-
-// merge returns old with set in it; "" removes a key.
-func merge(old, set map[string]string) map[string]string {
-	m := maps.Clone(old)
-	if m == nil {
-		m = make(map[string]string, len(set))
-	}
-	for k, v := range set {
-		if v == "" {
-			delete(m, k)
-		} else {
-			m[k] = v
-		}
-	}
-	return m
 }
 
 // checkTags says what is wrong with tags of ours.

@@ -3,10 +3,8 @@ package smb
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,10 +76,10 @@ func parseOptions(u connectors.Unit) (options, error) {
 
 // set takes the options by name.
 func (o *options) set(values map[string]string) error {
-	setters := map[string]func(string) error{
-		"user":     text(&o.user),
-		"password": text(&o.password),
-		"domain":   text(&o.domain),
+	errs := connectors.SetOptions(values, map[string]connectors.Option{
+		"user":     connectors.Text(&o.user),
+		"password": connectors.Text(&o.password),
+		"domain":   connectors.Text(&o.domain),
 		"encrypt":  demand(&o.encrypt),
 		"sign":     demand(&o.sign),
 		"timeout": func(v string) (err error) {
@@ -90,18 +88,7 @@ func (o *options) set(values map[string]string) error {
 			}
 			return nil
 		},
-	}
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		set, ok := setters[name]
-		if !ok {
-			errs = append(errs, &connectors.OptionError{Name: name, Err: fmt.Errorf("unknown option; known: %s", strings.Join(slices.Sorted(maps.Keys(setters)), ", "))})
-			continue
-		}
-		if err := set(values[name]); err != nil {
-			errs = append(errs, &connectors.OptionError{Name: name, Err: err})
-		}
-	}
+	})
 	if domain, user, ok := strings.Cut(o.user, `\`); ok && o.domain == "" {
 		o.domain, o.user = domain, user
 	}
@@ -111,12 +98,8 @@ func (o *options) set(values map[string]string) error {
 	return errors.Join(errs...)
 }
 
-func text(p *string) func(string) error {
-	return func(v string) error { *p = v; return nil }
-}
-
 // demand reads required or off; true and false mean the same.
-func demand(p *bool) func(string) error {
+func demand(p *bool) connectors.Option {
 	return func(v string) error {
 		switch v {
 		case "required":

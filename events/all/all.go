@@ -17,17 +17,17 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 )
 
-// A Vendor is what there is for a URL scheme.
-type Vendor struct {
+// A vendor is what there is for a URL scheme.
+type vendor struct {
 	Open events.Opener
 	// Check says what is wrong with URL and options by themselves, without
 	// talking to anybody: fault.Invalid.
 	Check func(events.Options) error
 }
 
-// Vendors returns what there is, by URL scheme.
-func Vendors() map[string]Vendor {
-	return map[string]Vendor{
+// vendors returns what there is, by URL scheme.
+func vendors() map[string]vendor {
+	return map[string]vendor{
 		"azqueue": {storagequeue.Open, storagequeue.Check},
 		"kafka":   {kafka.Open, kafka.Check},
 		"nats":    {nats.Open, nats.Check},
@@ -39,7 +39,7 @@ func Vendors() map[string]Vendor {
 // Open opens the source that o names; it connects to nobody yet. fault.Invalid
 // names the schemes that there are.
 func Open(o events.Options) (events.Source, error) {
-	v, err := vendor(o)
+	v, err := find(o)
 	if err != nil {
 		return nil, err
 	}
@@ -49,16 +49,16 @@ func Open(o events.Options) (events.Source, error) {
 // Check says what is wrong with the URL and options of o by themselves:
 // fault.Invalid; options by events.OptionError.
 func Check(o events.Options) error {
-	v, err := vendor(o)
+	v, err := find(o)
 	if err != nil {
 		return err
 	}
 	return v.Check(o)
 }
 
-func vendor(o events.Options) (Vendor, error) {
+func find(o events.Options) (vendor, error) {
 	scheme, _, _ := strings.Cut(o.URL, "://")
-	v, ok := Vendors()[scheme]
+	v, ok := vendors()[scheme]
 	if !ok {
 		return v, fault.New(fault.Invalid, "all.Open", o.Name, fmt.Errorf("no source for this URL: there are %s", strings.Join(Schemes(), ", ")))
 	}
@@ -66,4 +66,4 @@ func vendor(o events.Options) (Vendor, error) {
 }
 
 // Schemes lists the URL schemes that there are, in order.
-func Schemes() []string { return slices.Sorted(maps.Keys(Vendors())) }
+func Schemes() []string { return slices.Sorted(maps.Keys(vendors())) }

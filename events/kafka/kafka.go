@@ -30,12 +30,8 @@ type Source struct {
 	meter events.Meter
 }
 
-// How long things may take.
-const (
-	callLimit = 15 * time.Second
-	endLimit  = 5 * time.Second // of what is still said to the group after the end
-	pollLimit = 5 * time.Second // of a poll that brings nothing
-)
+// pollLimit is how long a poll that brings nothing may take.
+const pollLimit = 5 * time.Second
 
 // Open opens the topic that o names. fault.Invalid: URL or options are wrong.
 func Open(o events.Options) (events.Source, error) {
@@ -107,7 +103,7 @@ func (s *Source) find(ctx context.Context, client *kgo.Client) error {
 
 func (s *Source) describe(ctx context.Context, client *kgo.Client) error {
 	const op = "kafka.Metadata"
-	bounded, cancel := context.WithTimeout(ctx, callLimit)
+	bounded, cancel := context.WithTimeout(ctx, events.CallLimit)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
 	topic := kmsg.NewMetadataRequestTopic()

@@ -208,11 +208,7 @@ func (r *run) commit(ctx context.Context) error {
 	if len(last) == 0 {
 		return nil
 	}
-	limit := callLimit
-	if ctx.Err() != nil {
-		limit = endLimit
-	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	bounded, cancel := events.Detached(ctx)
 	defer cancel()
 	if err := r.client.CommitRecords(bounded, last...); err != nil {
 		if err = fail(context.WithoutCancel(ctx), "kafka.Commit", r.set.topic, err); fault.Is(err, fault.Changed) {

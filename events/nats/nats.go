@@ -87,7 +87,7 @@ func (s *Source) session(ctx context.Context, sink events.Sink) (bound bool, err
 		return false, err
 	}
 	s.meter.Connected()
-	r := &run{Source: s, conn: conn, sink: sink, free: make(chan struct{}, s.set.inHand)}
+	r := &run{Source: s, conn: conn, sink: sink, room: make(events.Room, s.set.inHand)}
 	r.brake.Retry = s.set.retry
 	r.keeper = events.Keeper[jetstream.Msg]{Span: ackWait(consumer), Beat: s.beat}
 	beating, stopBeats := context.WithCancel(context.WithoutCancel(ctx))

@@ -21,7 +21,7 @@ type run struct {
 	sink   events.Sink
 	keeper events.Keeper[jetstream.Msg]
 	brake  events.Brake
-	free   chan struct{} // holds one for each message in hand or asked for
+	room   events.Room // for messages in hand or asked for
 	takers sync.WaitGroup
 }
 
@@ -30,14 +30,15 @@ type run struct {
 func (r *run) receive(ctx context.Context, consumer jetstream.Consumer) error {
 	back := events.Backoff{First: 200 * time.Millisecond, Most: 10 * time.Second}
 	for {
-		n, err := r.reserve(ctx)
+		if err := r.brake.Wait(ctx); err != nil {
+			return err
+		}
+		n, err := r.room.Take(ctx, r.set.inHand)
 		if err != nil {
 			return err
 		}
 		got, err := r.fetch(ctx, consumer, n)
-		for range n - got {
-			<-r.free
-		}
+		r.room.Leave(n - got)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -65,26 +66,6 @@ func (r *run) receive(ctx context.Context, consumer jetstream.Consumer) error {
 	}
 }
 
-// reserve waits for room for one message at least, and returns for how many
-// there is room.
-func (r *run) reserve(ctx context.Context) (int, error) {
-	if err := r.brake.Wait(ctx); err != nil {
-		return 0, err
-	}
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case r.free <- struct{}{}:
-	}
-	for n := 1; ; n++ {
-		select {
-		case r.free <- struct{}{}:
-		default:
-			return n, nil
-		}
-	}
-}
-
 // fetch is one request for n messages. It returns how many came.
 func (r *run) fetch(ctx context.Context, consumer jetstream.Consumer, n int) (int, error) {
 	bounded, cancel := context.WithTimeout(ctx, wait)
@@ -99,7 +80,7 @@ func (r *run) fetch(ctx context.Context, consumer jetstream.Consumer, n int) (in
 		r.meter.Received(1)
 		r.keeper.Hold(time.Now(), msg)
 		r.takers.Go(func() {
-			defer func() { <-r.free }()
+			defer r.room.Leave(1)
 			r.take(ctx, msg)
 		})
 	}
@@ -125,42 +106,34 @@ func (r *run) take(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	r.keeper.Drop(msg)
-	if ctx.Err() != nil {
-		err = msg.Nak()
-	} else {
-		err = msg.NakWithDelay(r.brake.Refused(m.Tries))
+	// At the end not at once: the request for messages that the end broke off may
+	// stand until the connection is closed, and would swallow it.
+	after := callLimit
+	if ctx.Err() == nil {
+		after = r.brake.Refused(m.Tries)
 	}
-	if err != nil { // then it comes again when its time is over
+	if err := msg.NakWithDelay(after); err != nil { // then it comes again when its time is over
 		r.meter.Refused(fail(context.WithoutCancel(ctx), "nats.Nak", r.set.stream, err))
 	}
 }
 
 // settle tells the server that a message is done, or that it must not come
-// again although nobody could use it, and hears that the server knows. What
-// cannot be settled comes again, and changes nothing then; so it is tried a few
-// times and no more, after the end of ctx once.
+// again although nobody could use it, and hears that the server knows.
 func (r *run) settle(ctx context.Context, msg jetstream.Msg, buried bool) {
-	back := events.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
-	for try := 1; ; try++ {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
-		var err error
+	r.meter.Settle(ctx, func(ctx context.Context) (err error) {
+		bounded, cancel := context.WithTimeout(ctx, callLimit)
+		defer cancel()
 		if buried {
 			// Msg.Term does not wait for an answer; the server gives one.
 			_, err = r.conn.RequestWithContext(bounded, msg.Reply(), []byte("+TERM not understood"))
 		} else {
 			err = msg.DoubleAck(bounded)
 		}
-		err = confirmed(bounded, r.set.stream, err)
-		cancel()
-		if err == nil {
+		if err = confirmed(bounded, r.set.stream, err); err == nil {
 			r.meter.Acked(1)
-			return
 		}
-		r.meter.Refused(err)
-		if try == 5 || ctx.Err() != nil || fault.Is(err, fault.Changed) || back.Wait(ctx, err) != nil {
-			return
-		}
-	}
+		return err
+	})
 }
 
 func confirmed(ctx context.Context, stream string, err error) error {

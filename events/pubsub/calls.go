@@ -28,7 +28,7 @@ func (m *message) parse() ([]events.Notice, error) {
 		Data       []byte            `json:"data"`
 	}
 	if err := json.Unmarshal(m.raw, &in); err != nil {
-		return nil, fault.New(fault.Invalid, "pubsub.Parse", "", errors.New(plain(err.Error())))
+		return nil, fault.New(fault.Invalid, "pubsub.Parse", "", errors.New(events.Plain(err.Error())))
 	}
 	return events.ParsePubSub(in.Attributes, in.Data)
 }
@@ -72,70 +72,28 @@ func (s *Source) pull(ctx context.Context, n int, soon bool) ([]*message, error)
 	return msgs, nil
 }
 
-// acknowledge acknowledges what is done, as many in a call as queued up while
-// the call before ran, until done is closed.
-func (r *run) acknowledge(ctx context.Context) {
-	for m := range r.done {
-		msgs := []*message{m}
-	more:
-		for len(msgs) < batch {
-			select {
-			case m, open := <-r.done:
-				if !open {
-					break more
-				}
-				msgs = append(msgs, m)
-			default:
-				break more
-			}
-		}
-		r.remove(ctx, msgs)
-		for _, m := range msgs {
-			r.keeper.Drop(m)
-			<-r.free
-		}
+// acknowledge acknowledges messages.
+func (s *Source) acknowledge(ctx context.Context, msgs []*message) error {
+	err := s.call(ctx, "acknowledge", map[string]any{"ackIds": acks(msgs)}, nil)
+	if err == nil {
+		s.meter.Acked(len(msgs))
 	}
-}
-
-// remove acknowledges messages, after the end of ctx too: the sink has them.
-// What cannot be acknowledged comes again, and changes nothing then; so it is
-// tried a few times and no more.
-func (r *run) remove(ctx context.Context, msgs []*message) {
-	back := events.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
-	for try := 1; ; try++ {
-		bounded, cancel := detached(ctx)
-		err := r.call(bounded, "acknowledge", map[string]any{"ackIds": acks(msgs)}, nil)
-		cancel()
-		if err == nil {
-			r.meter.Acked(len(msgs))
-			return
-		}
-		r.meter.Refused(err)
-		if try == 5 || ctx.Err() != nil || back.Wait(ctx, err) != nil {
-			return
-		}
-	}
+	return err
 }
 
 // giveBack lets a message come again, at once or when the subscription's retry
 // policy says.
-func (r *run) giveBack(ctx context.Context, m *message) {
-	bounded, cancel := detached(ctx)
-	defer cancel()
-	if err := r.extend(bounded, []*message{m}, 0); err != nil { // then it comes again when its time is over
-		r.meter.Refused(err)
-	}
+func (s *Source) giveBack(ctx context.Context, m *message, _ time.Duration) error {
+	return s.extend(ctx, []*message{m}, 0)
 }
 
 // beat moves deadlines on.
 func (s *Source) beat(ctx context.Context, held []*message) ([]*message, error) {
-	bounded, cancel := context.WithTimeout(ctx, min(callLimit, s.set.deadline/3))
-	defer cancel()
 	var errs []error
 	for len(held) > 0 {
 		part := held[:min(batch, len(held))]
 		held = held[len(part):]
-		if err := s.extend(bounded, part, s.set.deadline); err != nil {
+		if err := s.extend(ctx, part, s.set.deadline); err != nil {
 			errs = append(errs, err)
 			s.meter.Refused(err)
 		}
@@ -154,15 +112,6 @@ func acks(msgs []*message) []string {
 		out[i] = m.ack
 	}
 	return out
-}
-
-// detached returns a context for what is still to be said when ctx has ended.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	limit := callLimit
-	if ctx.Err() != nil {
-		limit = endLimit
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }
 
 // call posts ask to a method of the subscription and reads the reply into out.

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
 	"cloud.google.com/go/auth"
 
+	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/fault"
 )
 
@@ -48,11 +46,7 @@ func failReply(op, on string, resp *http.Response) error {
 	default:
 		kind = fault.Unavailable
 	}
-	e := &fault.Error{Op: op, On: on, Kind: kind, Err: errors.New(plain(words))}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.After = time.Duration(min(s, 3600)) * time.Second
-	}
-	return e
+	return &fault.Error{Op: op, On: on, Kind: kind, After: events.RetryAfter(resp.Header), Err: errors.New(events.Plain(words))}
 }
 
 // failUnanswered makes an error of a call without a reply.
@@ -60,7 +54,7 @@ func failUnanswered(ctx context.Context, op, on string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fault.New(fault.Unavailable, op, on, errors.New(plain(err.Error())))
+	return fault.New(fault.Unavailable, op, on, errors.New(events.Plain(err.Error())))
 }
 
 // failLogin makes an error of a token that could not be had. What the issuer
@@ -77,19 +71,5 @@ func failLogin(ctx context.Context, op, on string, err error) error {
 	case errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode < 500 && refused.Response.StatusCode != http.StatusTooManyRequests:
 		kind = fault.Denied
 	}
-	return fault.New(kind, op, on, errors.New("no token: "+plain(err.Error())))
-}
-
-// plain returns what a server wrote without control characters, at most 300 bytes of it.
-func plain(s string) string {
-	const most = 300
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
+	return fault.New(kind, op, on, errors.New("no token: "+events.Plain(err.Error())))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -155,7 +154,7 @@ func (l *login) find() (*auth.Credentials, error) {
 	}
 	if len(content) == 0 {
 		if l.found, err = credentials.DetectDefault(opts); err != nil {
-			return nil, fault.New(fault.Denied, op, l.set.subscription, errors.New(plain(err.Error())))
+			return nil, fault.New(fault.Denied, op, l.set.subscription, errors.New(events.Plain(err.Error())))
 		}
 		return l.found, nil
 	}
@@ -169,29 +168,6 @@ func (l *login) find() (*auth.Credentials, error) {
 	return l.found, nil
 }
 
-// newTransport returns a transport for a few calls at a time to one host.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		MaxIdleConnsPerHost:   32,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: pullLimit,
-	}
-}
-
 // maxReply bounds a reply, in bytes. Google answers a pull with 10 MB of
 // messages at most, in base64.
 const maxReply = 32 << 20
-
-// bounded is a RoundTripper that bounds replies.
-type bounded struct{ next http.RoundTripper }
-
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(req)
-	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxReply)
-	}
-	return resp, err
-}

@@ -8,19 +8,14 @@ package pubsub
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/landwaiter/landwaiter/events"
-	"github.com/landwaiter/landwaiter/fault"
 )
 
-// Limits of calls. Google ends a pull that finds nothing after about 90 s.
 const (
-	batch     = 100 // messages of one pull; also ids of one call
-	pullLimit = 100 * time.Second
-	callLimit = 15 * time.Second
-	endLimit  = 5 * time.Second // of what is still said to the server after the end
+	batch     = 100               // messages of one pull; also ids of one call
+	pullLimit = 100 * time.Second // Google ends a pull that finds nothing after about 90 s
 )
 
 // idle is how long an empty pull must have lasted, at least: some servers
@@ -43,8 +38,9 @@ func Open(o events.Options) (events.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{name: o.Name, set: set, transport: newTransport()}
-	s.http = &http.Client{Transport: bounded{s.transport}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	s := &Source{name: o.Name, set: set, transport: events.NewTransport(32)}
+	s.transport.ResponseHeaderTimeout = pullLimit
+	s.http = events.NewClient(s.transport, maxReply)
 	s.login = login{set: set, http: s.http}
 	return s, nil
 }
@@ -61,131 +57,26 @@ func (s *Source) Close() error {
 // Run receives until ctx ends. A subscription that does not exist or may not be
 // read at the first try ends it too: NotFound, Denied, Invalid.
 func (s *Source) Run(ctx context.Context, sink events.Sink) error {
-	defer s.meter.Closed()
-	r := &run{Source: s, sink: sink, free: make(chan struct{}, s.set.inHand), done: make(chan *message, s.set.inHand)}
-	r.brake.Retry = s.set.retry
-	r.keeper = events.Keeper[*message]{Span: s.set.deadline, Beat: s.beat}
-
-	beating, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
-	var helpers sync.WaitGroup
-	helpers.Go(func() { r.keeper.Run(beating) })
-	helpers.Go(func() { r.acknowledge(ctx) })
-	err := r.receive(ctx)
-	r.takers.Wait()
-	close(r.done)
-	stopBeats()
-	helpers.Wait()
-	return err
+	r := events.Receiver[*message]{
+		Source: s.name, Meter: &s.meter, InHand: s.set.inHand, MaxReceives: s.set.maxReceives, Retry: s.set.retry,
+		// The deadline of what comes is the subscription's, 10 s at least, and not
+		// ours yet: so the first beat is due at once.
+		Fresh: 0, Span: s.set.deadline,
+		Poll: s.poll, Batch: batch, Read: read, Beat: s.beat, Remove: s.acknowledge, Removal: batch, Removers: 1, GiveBack: s.giveBack,
+	}
+	return r.Run(ctx, sink)
 }
 
-// A run is what one Run of a source holds.
-type run struct {
-	*Source
-	sink   events.Sink
-	keeper events.Keeper[*message]
-	free   chan struct{} // holds one for each message in hand
-	takers sync.WaitGroup
-	done   chan *message // may be acknowledged; room for all in hand
-	brake  events.Brake
+// poll is one pull.
+func (s *Source) poll(ctx context.Context, n int, first bool) (msgs []*message, pause time.Duration, err error) {
+	began := time.Now()
+	msgs, err = s.pull(ctx, n, first)
+	if !first {
+		pause = idle - time.Since(began)
+	}
+	return msgs, pause, err
 }
 
-// receive pulls and starts a taker for each message.
-func (r *run) receive(ctx context.Context) error {
-	back := events.Backoff{First: 500 * time.Millisecond, Most: 30 * time.Second}
-	for first := true; ; {
-		n, err := r.reserve(ctx)
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		msgs, err := r.pull(ctx, n, first) // whether there is such a subscription is to be known soon
-		for range n - len(msgs) {
-			<-r.free
-		}
-		switch {
-		case err == nil:
-			r.meter.Connected()
-			back.Reset()
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case first && fault.Is(err, fault.Invalid, fault.Denied, fault.NotFound):
-			r.meter.Lost(err)
-			return err
-		default:
-			r.meter.Lost(err)
-			if err := back.Wait(ctx, err); err != nil {
-				return err
-			}
-			continue
-		}
-		if len(msgs) == 0 {
-			if err := pause(ctx, idle-time.Since(began), first); err != nil {
-				return err
-			}
-			first = false
-			continue
-		}
-		first = false
-		r.meter.Received(len(msgs))
-		// Their deadline is the subscription's, 10 s at least, and not ours yet: so
-		// the first beat is due at once.
-		r.keeper.Hold(time.Now().Add(-r.set.deadline), msgs...)
-		for _, m := range msgs {
-			r.takers.Go(func() { r.take(ctx, m) })
-		}
-	}
-}
-
-// pause waits for d, unless it is the first time.
-func pause(ctx context.Context, d time.Duration, first bool) error {
-	if first || d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
-// reserve waits for room for one message at least, and for the end of a pause,
-// and returns for how many there is room, up to a batch.
-func (r *run) reserve(ctx context.Context) (int, error) {
-	if err := r.brake.Wait(ctx); err != nil {
-		return 0, err
-	}
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case r.free <- struct{}{}:
-	}
-	for n := 1; ; n++ {
-		if n == batch {
-			return n, nil
-		}
-		select {
-		case r.free <- struct{}{}:
-		default:
-			return n, nil
-		}
-	}
-}
-
-// take carries one message to the sink, and to done; or gives it back.
-func (r *run) take(ctx context.Context, m *message) {
-	_, err := r.meter.Take(ctx, r.sink, r.name, events.Message{ID: m.id, Body: m.raw, Tries: m.tries, Parse: m.parse}, r.set.maxReceives)
-	if err == nil {
-		r.brake.Took()
-		r.done <- m
-		return
-	}
-	r.keeper.Drop(m)
-	if ctx.Err() == nil {
-		r.brake.Refused(m.tries)
-	}
-	r.giveBack(ctx, m)
-	<-r.free
+func read(m *message) events.Message {
+	return events.Message{ID: m.id, Body: m.raw, Tries: m.tries, Parse: m.parse}
 }

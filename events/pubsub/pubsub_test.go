@@ -176,37 +176,21 @@ func TestReceive(t *testing.T) {
 	t.Logf("cases=%d violations=%d", all, violations)
 }
 
-// While the sink blocks, longer than the deadline, nobody else gets the
-// messages, not even those that wait for room; and none is acknowledged.
-func TestHeldWhileTheSinkBlocks(t *testing.T) {
-	t.Parallel()
-	q := newTopic(t)
-	q.publish(t, "a", "b", "c")
-	open := make(chan struct{})
-	sink := &eventstest.Sink{Before: func(ctx context.Context, _ []events.Notice) error {
-		select {
-		case <-open:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+func TestQueue(t *testing.T) {
+	eventstest.RunQueue(t, func(t *testing.T) eventstest.Queue {
+		q := newTopic(t)
+		long := q.options("deadline", "90s")
+		long.URL = strings.Replace(long.URL, "&deadline=2s", "", 1)
+		return eventstest.Queue{
+			Open: Open, Options: q.options, Long: long,
+			Send: func(keys ...string) { q.publish(t, keys...) },
+			Left: func() int { return q.Left(subName) },
+			Others: func() (int, error) {
+				got, _ := q.ask(t, http.MethodPost, subName+":pull", `{"maxMessages":10}`)["receivedMessages"].([]any)
+				return len(got), nil
+			},
 		}
-	}}
-	src, _ := eventstest.Start(t, Open, q.options(), sink)
-	eventstest.Until(t, "all are in hand", func() bool { return sink.Calls() == 3 })
-	for began := time.Now(); time.Since(began) < 5*time.Second; { // more than twice the deadline
-		out := q.ask(t, http.MethodPost, subName+":pull", `{"maxMessages":10}`)
-		if got, _ := out["receivedMessages"].([]any); len(got) > 0 {
-			t.Fatalf("another receiver got %d messages after %v", len(got), time.Since(began))
-		}
-	}
-	if st := src.Status(); st.Acked != 0 || st.Received != 3 || q.Left(subName) != 3 {
-		t.Errorf("before the sink has them: status %+v, %d left", st, q.Left(subName))
-	}
-	close(open)
-	eventstest.Until(t, "all are acknowledged", func() bool { return src.Status().Acked == 3 })
-	if q.Left(subName) != 0 || sink.Calls() != 3 {
-		t.Errorf("%d left, %d deliveries", q.Left(subName), sink.Calls())
-	}
+	})
 }
 
 // No more is in hand than allowed.
@@ -244,30 +228,6 @@ func TestInHand(t *testing.T) {
 	eventstest.Until(t, "all are acknowledged", func() bool { return src.Status().Acked == 20 })
 	if most.Load() > 4 {
 		t.Errorf("%d at a time", most.Load())
-	}
-}
-
-func TestRefusedComesAgain(t *testing.T) {
-	t.Parallel()
-	q := newTopic(t)
-	q.publish(t, "a", "never")
-	var refusals atomic.Int32
-	sink := &eventstest.Sink{Before: func(_ context.Context, n []events.Notice) error {
-		if n[0].Key == "never" || refusals.Add(1) <= 2 {
-			return fault.New(fault.Unavailable, "sink", "", errors.New("the ledger is away"))
-		}
-		return nil
-	}}
-	src, _ := eventstest.Start(t, Open, q.options("max_receives", "2"), sink)
-	eventstest.Until(t, "one is taken and the other buried", func() bool { return src.Status().Acked == 2 })
-	if keys := sink.Keys(); keys["a"] != 1 || keys["never"] != 0 {
-		t.Errorf("taken: %v", keys)
-	}
-	if l := sink.Letters(); len(l) != 1 || l[0].Tries != 3 || !strings.Contains(l[0].Why, "away") || !bytes.Contains(l[0].Body, []byte("never")) {
-		t.Errorf("buried %+v", l)
-	}
-	if q.Left(subName) != 0 {
-		t.Errorf("%d left", q.Left(subName))
 	}
 }
 
@@ -309,32 +269,6 @@ func TestRefusalsAreBraked(t *testing.T) {
 	}
 	if q.Left(subName) != 1 {
 		t.Error("the message is gone")
-	}
-}
-
-// What was in hand at the end comes again at once, and nothing that the sink
-// took comes again.
-func TestEndGivesBack(t *testing.T) {
-	t.Parallel()
-	q := newTopic(t)
-	q.publish(t, "a", "b")
-	blocked := &eventstest.Sink{Before: func(ctx context.Context, n []events.Notice) error {
-		if n[0].Key == "a" {
-			return nil
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}}
-	o := q.options("deadline", "90s")
-	o.URL = strings.Replace(o.URL, "&deadline=2s", "", 1)
-	src, stop := eventstest.Start(t, Open, o, blocked)
-	eventstest.Until(t, "one is taken and one in hand", func() bool { return blocked.Calls() == 2 && src.Status().Acked == 1 })
-	stop()
-	sink := new(eventstest.Sink)
-	src, _ = eventstest.Start(t, Open, q.options(), sink)
-	eventstest.Until(t, "the other comes again", func() bool { return src.Status().Acked == 1 })
-	if keys := sink.Keys(); keys["b"] != 1 || keys["a"] != 0 {
-		t.Errorf("taken after the end: %v", keys)
 	}
 }
 

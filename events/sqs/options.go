@@ -3,7 +3,6 @@ package sqs
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -103,7 +102,7 @@ func (s settings) client(transport *http.Transport) (*sqs.Client, error) {
 		}
 	}
 	cfg.Region = s.region
-	cfg.HTTPClient = &http.Client{Transport: bounded{transport}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	cfg.HTTPClient = events.NewClient(transport, maxReply)
 	return sqs.NewFromConfig(cfg, func(o *sqs.Options) {
 		o.Retryer = aws.NopRetryer{} // the loops here retry
 		o.Logger = logging.Nop{}
@@ -115,27 +114,6 @@ func (s settings) client(transport *http.Transport) (*sqs.Client, error) {
 	}), nil
 }
 
-func newTransport(conns int) *http.Transport {
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: conns,
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second,
-	}
-}
-
 // maxReply bounds a reply, in bytes: ten messages, together 1 MiB at most, in
 // JSON that may escape each byte.
 const maxReply = 16 << 20
-
-// bounded is a RoundTripper that bounds replies.
-type bounded struct{ next http.RoundTripper }
-
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(req)
-	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxReply)
-	}
-	return resp, err
-}

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -30,12 +29,8 @@ type Source struct {
 	meter     events.Meter
 }
 
-// Limits of the protocol, and how long calls may take.
-const (
-	batch     = 10 // messages of one call
-	callLimit = 15 * time.Second
-	endLimit  = 5 * time.Second // of what is still said to the queue after the end
-)
+// batch bounds the messages of one call.
+const batch = 10
 
 // Open opens the queue that o names. fault.Invalid: URL or options are wrong.
 func Open(o events.Options) (events.Source, error) {
@@ -43,7 +38,7 @@ func Open(o events.Options) (events.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{name: o.Name, set: set, transport: newTransport(32)}
+	s := &Source{name: o.Name, set: set, transport: events.NewTransport(32)}
 	if s.client, err = set.client(s.transport); err != nil {
 		return nil, fault.New(fault.Invalid, "sqs.Open", o.Name, errors.New(events.Plain(err.Error())))
 	}
@@ -69,117 +64,37 @@ type message struct {
 // Run receives until ctx ends. A queue that does not exist or may not be read
 // at the first try ends it too: NotFound, Denied, Invalid.
 func (s *Source) Run(ctx context.Context, sink events.Sink) error {
-	defer s.meter.Closed()
-	r := &run{Source: s, sink: sink, free: make(chan struct{}, s.set.inHand), done: make(chan *message, s.set.inHand)}
-	r.brake.Retry = s.set.retry
-	r.keeper = events.Keeper[*message]{Span: s.set.visibility, Beat: s.beat}
-
-	beating, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
-	var helpers sync.WaitGroup
-	helpers.Go(func() { r.keeper.Run(beating) })
-	helpers.Go(func() { r.acknowledge(ctx) })
-	err := r.receive(ctx)
-	r.takers.Wait()
-	close(r.done)
-	stopBeats()
-	helpers.Wait()
-	return err
+	r := events.Receiver[*message]{
+		Source: s.name, Meter: &s.meter, InHand: s.set.inHand, MaxReceives: s.set.maxReceives, Retry: s.set.retry,
+		Fresh: s.set.visibility, Span: s.set.visibility,
+		Poll: s.poll, Batch: batch, Read: read, Beat: s.beat, Remove: s.remove, Removal: batch, Removers: 1, GiveBack: s.giveBack,
+	}
+	return r.Run(ctx, sink)
 }
 
-// A run is what one Run of a source holds.
-type run struct {
-	*Source
-	sink   events.Sink
-	keeper events.Keeper[*message]
-	free   chan struct{} // holds one for each message in hand
-	takers sync.WaitGroup
-	done   chan *message // may be deleted; room for all in hand
-	brake  events.Brake
-}
-
-// receive polls the queue and starts a taker for each message.
-func (r *run) receive(ctx context.Context) error {
-	back := events.Backoff{First: 500 * time.Millisecond, Most: 30 * time.Second}
-	for first := true; ; {
-		n, err := r.reserve(ctx)
-		if err != nil {
-			return err
-		}
-		wait := r.set.wait
-		if first {
-			wait = 0 // whether there is such a queue is to be known soon
-		}
-		msgs, err := r.poll(ctx, n, wait)
-		for range n - len(msgs) {
-			<-r.free
-		}
-		switch {
-		case err == nil:
-			r.meter.Connected()
-			back.Reset()
-			first = false
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case first && fault.Is(err, fault.Invalid, fault.Denied, fault.NotFound):
-			r.meter.Lost(err)
-			return err
-		default:
-			r.meter.Lost(err)
-			if err := back.Wait(ctx, err); err != nil {
-				return err
-			}
-			continue
-		}
-		if len(msgs) == 0 {
-			continue
-		}
-		r.meter.Received(len(msgs))
-		r.keeper.Hold(time.Now(), msgs...)
-		for _, m := range msgs {
-			r.takers.Go(func() { r.take(ctx, m) })
-		}
-	}
-}
-
-// reserve waits for room for one message at least, and for the end of a pause,
-// and returns for how many there is room, up to a batch.
-func (r *run) reserve(ctx context.Context) (int, error) {
-	if err := r.brake.Wait(ctx); err != nil {
-		return 0, err
-	}
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case r.free <- struct{}{}:
-	}
-	for n := 1; ; n++ {
-		if n == batch {
-			return n, nil
-		}
-		select {
-		case r.free <- struct{}{}:
-		default:
-			return n, nil
-		}
-	}
+func read(m *message) events.Message {
+	return events.Message{ID: m.id, Body: m.body, Tries: m.tries, Parse: func() ([]events.Notice, error) { return events.ParseS3(m.body) }}
 }
 
 // poll receives up to n messages. Their visibility is asked for by each call,
 // since the queue's own may be anything.
-func (r *run) poll(ctx context.Context, n int, wait time.Duration) ([]*message, error) {
-	bounded, cancel := context.WithTimeout(ctx, wait+callLimit)
+func (s *Source) poll(ctx context.Context, n int, first bool) (msgs []*message, pause time.Duration, err error) {
+	wait := s.set.wait
+	if first {
+		wait = 0
+	}
+	bounded, cancel := context.WithTimeout(ctx, wait+events.CallLimit)
 	defer cancel()
-	out, err := r.client.ReceiveMessage(bounded, &sqs.ReceiveMessageInput{
-		QueueUrl:                    &r.set.queue,
+	out, err := s.client.ReceiveMessage(bounded, &sqs.ReceiveMessageInput{
+		QueueUrl:                    &s.set.queue,
 		MaxNumberOfMessages:         int32(n),
 		WaitTimeSeconds:             int32(wait / time.Second),
-		VisibilityTimeout:           seconds(r.set.visibility),
+		VisibilityTimeout:           seconds(s.set.visibility),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
 	})
 	if err != nil {
-		return nil, fail(ctx, "sqs.ReceiveMessage", r.set.queue, err)
+		return nil, 0, fail(ctx, "sqs.ReceiveMessage", s.set.queue, err)
 	}
-	var msgs []*message
 	for _, m := range out.Messages[:min(n, len(out.Messages))] {
 		if m.ReceiptHandle == nil {
 			continue
@@ -194,27 +109,7 @@ func (r *run) poll(ctx context.Context, n int, wait time.Duration) ([]*message, 
 		one.tries, _ = strconv.Atoi(m.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)]) // 0 = not told
 		msgs = append(msgs, one)
 	}
-	return msgs, nil
-}
-
-// take carries one message to the sink, and to done; or gives it back.
-func (r *run) take(ctx context.Context, m *message) {
-	_, err := r.meter.Take(ctx, r.sink, r.name, events.Message{ID: m.id, Body: m.body, Tries: m.tries,
-		Parse: func() ([]events.Notice, error) { return events.ParseS3(m.body) }}, r.set.maxReceives)
-	if err == nil {
-		r.brake.Took()
-		r.done <- m
-		return
-	}
-	r.keeper.Drop(m)
-	if ctx.Err() != nil {
-		// Not at once: the poll that the end broke off may go on at the server, and
-		// would swallow it.
-		r.giveBack(ctx, m, r.set.wait)
-	} else {
-		r.giveBack(ctx, m, r.brake.Refused(m.tries))
-	}
-	<-r.free
+	return msgs, 0, nil
 }
 
 // seconds is d as the protocol wants it, not less than d.

@@ -1,13 +1,9 @@
 package sqs
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -119,91 +115,28 @@ func TestReceive(t *testing.T) {
 	}
 }
 
-// While the sink blocks, longer than the visibility, nobody else gets the
-// messages, not even those of the batch that the sink has not seen.
-func TestHeldWhileTheSinkBlocks(t *testing.T) {
-	t.Parallel()
-	q := newQueue(t)
-	q.send(t, record("a"), record("b"), record("c"))
-	open := make(chan struct{})
-	sink := &eventstest.Sink{Before: func(ctx context.Context, _ []events.Notice) error {
-		select {
-		case <-open:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+func TestQueue(t *testing.T) {
+	eventstest.RunQueue(t, func(t *testing.T) eventstest.Queue {
+		q := newQueue(t)
+		long := q.options("visibility", "1h")
+		long.URL = strings.Replace(long.URL, "visibility=2s&", "", 1)
+		return eventstest.Queue{
+			Open: Open, Options: q.options, Long: long,
+			Send: func(keys ...string) {
+				for _, key := range keys {
+					q.send(t, record(key))
+				}
+			},
+			Left: func() int { return q.left(t) },
+			Others: func() (int, error) {
+				out, err := q.srv.Client().ReceiveMessage(t.Context(), &awssqs.ReceiveMessageInput{QueueUrl: aws.String("http://" + q.url), MaxNumberOfMessages: 10, WaitTimeSeconds: 1})
+				if err != nil {
+					return 0, err
+				}
+				return len(out.Messages), nil
+			},
 		}
-	}}
-	src, _ := eventstest.Start(t, Open, q.options(), sink)
-	eventstest.Until(t, "all are in hand", func() bool { return sink.Calls() == 3 })
-	began := time.Now()
-	for time.Since(began) < 5*time.Second { // more than twice the visibility
-		out, err := q.srv.Client().ReceiveMessage(t.Context(), &awssqs.ReceiveMessageInput{QueueUrl: aws.String("http://" + q.url), MaxNumberOfMessages: 10, WaitTimeSeconds: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(out.Messages) > 0 {
-			t.Fatalf("another receiver got %d messages after %v", len(out.Messages), time.Since(began))
-		}
-	}
-	if st := src.Status(); st.Acked != 0 || st.Received != 3 || q.left(t) != 3 {
-		t.Errorf("before the sink has them: status %+v, %d left", st, q.left(t))
-	}
-	close(open)
-	eventstest.Until(t, "all are deleted", func() bool { return src.Status().Acked == 3 })
-	if n := q.left(t); n != 0 || sink.Calls() != 3 {
-		t.Errorf("%d left, %d deliveries", n, sink.Calls())
-	}
-}
-
-func TestRefusedComesAgain(t *testing.T) {
-	t.Parallel()
-	q := newQueue(t)
-	q.send(t, record("a"), record("never"))
-	var refusals atomic.Int32
-	sink := &eventstest.Sink{Before: func(_ context.Context, n []events.Notice) error {
-		if n[0].Key == "never" || refusals.Add(1) <= 2 {
-			return fault.New(fault.Unavailable, "sink", "", errors.New("the ledger is away"))
-		}
-		return nil
-	}}
-	src, _ := eventstest.Start(t, Open, q.options("max_receives", "2"), sink)
-	eventstest.Until(t, "one is taken and the other buried", func() bool { return src.Status().Acked == 2 })
-	if keys := sink.Keys(); keys["a"] != 1 || keys["never"] != 0 {
-		t.Errorf("taken: %v", keys)
-	}
-	if l := sink.Letters(); len(l) != 1 || l[0].Tries != 3 || !strings.Contains(l[0].Why, "away") || !strings.Contains(string(l[0].Body), "never") {
-		t.Errorf("buried %+v", l)
-	}
-	if n := q.left(t); n != 0 {
-		t.Errorf("%d left", n)
-	}
-}
-
-// What was in hand when a process ended comes again soon, and nothing that
-// the sink took is lost.
-func TestEndGivesBack(t *testing.T) {
-	t.Parallel()
-	q := newQueue(t)
-	q.send(t, record("a"), record("b"))
-	blocked := &eventstest.Sink{Before: func(ctx context.Context, n []events.Notice) error {
-		if n[0].Key == "a" {
-			return nil
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}}
-	long := q.options("visibility", "1h")
-	long.URL = strings.Replace(long.URL, "visibility=2s&", "", 1)
-	src, stop := eventstest.Start(t, Open, long, blocked)
-	eventstest.Until(t, "one is taken and one in hand", func() bool { return blocked.Calls() == 2 && src.Status().Acked == 1 })
-	stop()
-	sink := new(eventstest.Sink)
-	src, _ = eventstest.Start(t, Open, q.options(), sink)
-	eventstest.Until(t, "the other comes again", func() bool { return src.Status().Acked == 1 })
-	if keys := sink.Keys(); keys["b"] != 1 || keys["a"] != 0 {
-		t.Errorf("taken after the end: %v", keys)
-	}
+	})
 }
 
 // The server goes away, and comes back without the queue, which somebody then

@@ -44,7 +44,7 @@ func (m *message) parse() ([]events.Notice, error) { return events.ParseEventGri
 
 // dequeue receives up to n messages.
 func (s *Source) dequeue(ctx context.Context, n int) ([]*message, error) {
-	bounded, cancel := context.WithTimeout(ctx, callLimit)
+	bounded, cancel := context.WithTimeout(ctx, events.CallLimit)
 	defer cancel()
 	count, visible := int32(n), seconds(s.set.visibility)
 	out, err := s.client.DequeueMessages(bounded, &azqueue.DequeueMessagesOptions{NumberOfMessages: &count, VisibilityTimeout: &visible})
@@ -91,70 +91,33 @@ func (s *Source) update(ctx context.Context, m *message, visible time.Duration) 
 	return nil
 }
 
-// remove deletes m, after the end of ctx too: the sink has it. What cannot be
-// deleted comes again, and changes nothing then; so it is tried a few times and
-// no more.
-func (r *run) remove(ctx context.Context, m *message) {
-	back := events.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
-	for try := 1; ; try++ {
-		err := r.removeOnce(ctx, m)
-		if err == nil {
-			r.meter.Acked(1)
-			return
-		}
-		r.meter.Refused(err)
-		if try == 5 || fault.Is(err, fault.Changed) || ctx.Err() != nil || back.Wait(ctx, err) != nil {
-			return
-		}
-	}
-}
-
-func (r *run) removeOnce(ctx context.Context, m *message) error {
-	bounded, cancel := detached(ctx)
-	defer cancel()
+// remove deletes the one message in msgs.
+func (s *Source) remove(ctx context.Context, msgs []*message) error {
+	m := msgs[0]
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.gone {
-		return fault.New(fault.Changed, "storagequeue.Delete", r.set.on(), errors.New("its receipt is no longer good: it will come again"))
+		return fault.New(fault.Changed, "storagequeue.Delete", s.set.on(), errors.New("its receipt is no longer good: it will come again"))
 	}
-	if _, err := r.client.DeleteMessage(bounded, m.id, m.receipt, nil); err != nil {
-		err = r.fail(bounded, "storagequeue.Delete", err)
+	if _, err := s.client.DeleteMessage(ctx, m.id, m.receipt, nil); err != nil {
+		err = s.fail(ctx, "storagequeue.Delete", err)
 		m.gone = fault.Is(err, fault.Changed)
 		return err
 	}
 	m.gone = true
+	s.meter.Acked(1)
 	return nil
-}
-
-// giveBack lets m come again after that time.
-func (r *run) giveBack(ctx context.Context, m *message, after time.Duration) {
-	bounded, cancel := detached(ctx)
-	defer cancel()
-	if err := r.update(bounded, m, after); err != nil { // then it comes again when its time is over
-		r.meter.Refused(err)
-	}
-}
-
-// detached returns a context for what is still to be said when ctx has ended.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	limit := callLimit
-	if ctx.Err() != nil {
-		limit = endLimit
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }
 
 // beat makes messages invisible to others for one more span. Those whose
 // receipt is no longer good are lost.
 func (s *Source) beat(ctx context.Context, held []*message) (lost []*message, err error) {
-	bounded, cancel := context.WithTimeout(ctx, min(callLimit, s.set.visibility/3))
-	defer cancel()
 	var calls errgroup.Group
 	calls.SetLimit(beats)
 	var mu sync.Mutex
 	for _, m := range held {
 		calls.Go(func() error {
-			err := s.update(bounded, m, s.set.visibility)
+			err := s.update(ctx, m, s.set.visibility)
 			if err == nil {
 				return nil
 			}

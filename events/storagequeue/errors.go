@@ -6,12 +6,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/fault"
 )
 
@@ -58,7 +57,7 @@ func (s *Source) fail(ctx context.Context, op string, err error) error {
 		if r := login.RawResponse; r != nil && r.StatusCode < 500 && r.StatusCode != http.StatusTooManyRequests {
 			kind = fault.Denied
 		}
-		return fault.New(kind, op, on, errors.New("no token: "+plain(err.Error())))
+		return fault.New(kind, op, on, errors.New("no token: "+events.Plain(err.Error())))
 	case !errors.As(err, &reply):
 		var u *url.Error
 		if errors.As(err, &u) {
@@ -69,7 +68,7 @@ func (s *Source) fail(ctx context.Context, op string, err error) error {
 		if errors.As(err, &final) {
 			kind = fault.Denied // the SDK found no credentials
 		}
-		return fault.New(kind, op, on, errors.New(plain(err.Error())))
+		return fault.New(kind, op, on, errors.New(events.Plain(err.Error())))
 	}
 	kind, known := codes[reply.ErrorCode]
 	if !known {
@@ -82,25 +81,9 @@ func (s *Source) fail(ctx context.Context, op string, err error) error {
 	default:
 		kind = fault.Unavailable
 	}
-	e := &fault.Error{Op: op, On: on, Kind: kind, Err: errors.New(plain("HTTP " + strconv.Itoa(reply.StatusCode) + " " + reply.ErrorCode))}
+	e := &fault.Error{Op: op, On: on, Kind: kind, Err: errors.New(events.Plain("HTTP " + strconv.Itoa(reply.StatusCode) + " " + reply.ErrorCode))}
 	if reply.RawResponse != nil {
-		if n, bad := strconv.Atoi(reply.RawResponse.Header.Get("Retry-After")); bad == nil && n > 0 {
-			e.After = time.Duration(min(n, 3600)) * time.Second
-		}
+		e.After = events.RetryAfter(reply.RawResponse.Header)
 	}
 	return e
-}
-
-// plain returns what a server wrote without control characters, at most 300 bytes of it.
-func plain(s string) string {
-	const most = 300
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }

@@ -3,7 +3,6 @@ package storagequeue
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -178,11 +177,10 @@ func (s *settings) validate(p *events.Place) {
 
 // client makes the SDK's client; it calls nobody.
 func (s *settings) client(transport *http.Transport) (*azqueue.QueueClient, error) {
-	noRedirects := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	core := azcore.ClientOptions{
 		Retry:     policy.RetryOptions{MaxRetries: -1}, // the loops here retry
 		Telemetry: policy.TelemetryOptions{Disabled: true},
-		Transport: &http.Client{Transport: bounded{transport}, CheckRedirect: noRedirects},
+		Transport: events.NewClient(transport, maxReply),
 	}
 	opt := &azqueue.ClientOptions{ClientOptions: core}
 	at := s.endpoint + "/" + s.queue
@@ -203,7 +201,7 @@ func (s *settings) client(transport *http.Transport) (*azqueue.QueueClient, erro
 		}
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "storagequeue.Open", s.on(), errors.New(plain(err.Error())))
+		return nil, fault.New(fault.Invalid, "storagequeue.Open", s.on(), errors.New(events.Plain(err.Error())))
 	}
 	return c, nil
 }
@@ -224,26 +222,5 @@ func (s *settings) entra(core azcore.ClientOptions) (azcore.TokenCredential, err
 	return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: core})
 }
 
-func newTransport(conns int) *http.Transport {
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: min(conns, 64),
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second,
-	}
-}
-
 // maxReply bounds a reply, in bytes: 32 messages of 64 KiB, escaped.
 const maxReply = 16 << 20
-
-// bounded is a RoundTripper that bounds replies.
-type bounded struct{ next http.RoundTripper }
-
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(req)
-	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxReply)
-	}
-	return resp, err
-}

@@ -138,7 +138,7 @@ func (q *queue) left(t *testing.T) int {
 func TestQueue(t *testing.T) {
 	srv := servers.Azurite(t)
 	for name, test := range map[string]func(*testing.T, *queue){
-		"receive": testReceive, "held-while-the-sink-blocks": testHeld, "in-hand": testInHand, "refused-comes-again": testRefused, "end-gives-back": testEnd,
+		"receive": testReceive, "in-hand": testInHand,
 		"server-goes-away": testAway, "lost-replies": testLostReplies, "taken-by-another": testTaken, "first-try": testFirstTry, "credentials": testCredentials, "poison-waits": testPoisonWaits,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -146,6 +146,26 @@ func TestQueue(t *testing.T) {
 			test(t, newQueue(t, srv, name))
 		})
 	}
+	eventstest.RunQueue(t, func(t *testing.T) eventstest.Queue {
+		_, name, _ := strings.Cut(t.Name(), "/")
+		q := newQueue(t, srv, name)
+		long := q.options()
+		long.URL = strings.Replace(long.URL, "visibility=2s", "visibility=1h", 1)
+		many := int32(10)
+		return eventstest.Queue{
+			Open: Open, Options: q.options, Long: long,
+			Send: func(keys ...string) {
+				for _, key := range keys {
+					q.send(t, gridEvent(key))
+				}
+			},
+			Left: func() int { return q.left(t) },
+			Others: func() (int, error) {
+				out, err := q.client.DequeueMessages(t.Context(), &azqueue.DequeueMessagesOptions{NumberOfMessages: &many})
+				return len(out.Messages), err
+			},
+		}
+	})
 }
 
 func testReceive(t *testing.T, q *queue) {
@@ -202,41 +222,6 @@ func testReceive(t *testing.T, q *queue) {
 	t.Logf("cases=%d violations=%d", len(bodies), violations)
 }
 
-// While the sink blocks, longer than the visibility, nobody else gets the
-// messages; and after several updates the receipt is still the right one.
-func testHeld(t *testing.T, q *queue) {
-	q.send(t, gridEvent("a"), gridEvent("b"), gridEvent("c"))
-	open := make(chan struct{})
-	sink := &eventstest.Sink{Before: func(ctx context.Context, _ []events.Notice) error {
-		select {
-		case <-open:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}}
-	src, _ := eventstest.Start(t, Open, q.options(), sink)
-	eventstest.Until(t, "all are in hand", func() bool { return sink.Calls() == 3 })
-	many := int32(10)
-	for began := time.Now(); time.Since(began) < 6*time.Second; time.Sleep(50 * time.Millisecond) { // three times the visibility
-		out, err := q.client.DequeueMessages(t.Context(), &azqueue.DequeueMessagesOptions{NumberOfMessages: &many})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(out.Messages) > 0 {
-			t.Fatalf("another receiver got %d messages after %v", len(out.Messages), time.Since(began))
-		}
-	}
-	if st := src.Status(); st.Acked != 0 || st.Received != 3 || q.left(t) != 3 {
-		t.Errorf("before the sink has them: status %+v, %d left", st, q.left(t))
-	}
-	close(open)
-	eventstest.Until(t, "all are deleted", func() bool { return src.Status().Acked == 3 })
-	if n := q.left(t); n != 0 || sink.Calls() != 3 {
-		t.Errorf("%d left, %d deliveries", n, sink.Calls())
-	}
-}
-
 func testInHand(t *testing.T, q *queue) {
 	for i := range 10 {
 		q.send(t, gridEvent(fmt.Sprint(i)))
@@ -264,28 +249,6 @@ func testInHand(t *testing.T, q *queue) {
 	eventstest.Until(t, "all are deleted", func() bool { return src.Status().Acked == 10 })
 }
 
-func testRefused(t *testing.T, q *queue) {
-	q.send(t, gridEvent("a"), gridEvent("never"))
-	var refusals atomic.Int32
-	sink := &eventstest.Sink{Before: func(_ context.Context, n []events.Notice) error {
-		if n[0].Key == "never" || refusals.Add(1) <= 2 {
-			return fault.New(fault.Unavailable, "sink", "", errors.New("the ledger is away"))
-		}
-		return nil
-	}}
-	src, _ := eventstest.Start(t, Open, q.options("max_receives", "2"), sink)
-	eventstest.Until(t, "one is taken and the other buried", func() bool { return src.Status().Acked == 2 })
-	if keys := sink.Keys(); keys["a"] != 1 || keys["never"] != 0 {
-		t.Errorf("taken: %v", keys)
-	}
-	if l := sink.Letters(); len(l) != 1 || l[0].Tries != 3 || !strings.Contains(l[0].Why, "away") || !strings.Contains(string(l[0].Body), "never") {
-		t.Errorf("buried %+v", l)
-	}
-	if n := q.left(t); n != 0 {
-		t.Errorf("%d left", n)
-	}
-}
-
 // A letter that cannot be buried is not deleted either.
 func testPoisonWaits(t *testing.T, q *queue) {
 	q.send(t, "hello")
@@ -300,30 +263,6 @@ func testPoisonWaits(t *testing.T, q *queue) {
 	eventstest.Until(t, "it is buried", func() bool { return src.Status().Acked == 1 })
 	if st := src.Status(); st.Buried != 1 || tries.Load() != 3 || q.left(t) != 0 {
 		t.Errorf("status %+v after %d tries, %d left", st, tries.Load(), q.left(t))
-	}
-}
-
-// What was in hand at the end comes again at once, and nothing that the sink
-// took comes again.
-func testEnd(t *testing.T, q *queue) {
-	q.send(t, gridEvent("a"), gridEvent("b"))
-	blocked := &eventstest.Sink{Before: func(ctx context.Context, n []events.Notice) error {
-		if n[0].Key == "a" {
-			return nil
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}}
-	o := q.options()
-	o.URL = strings.Replace(o.URL, "visibility=2s", "visibility=1h", 1)
-	src, stop := eventstest.Start(t, Open, o, blocked)
-	eventstest.Until(t, "one is taken and one in hand", func() bool { return blocked.Calls() == 2 && src.Status().Acked == 1 })
-	stop()
-	sink := new(eventstest.Sink)
-	src, _ = eventstest.Start(t, Open, q.options(), sink)
-	eventstest.Until(t, "the other comes again", func() bool { return src.Status().Acked == 1 })
-	if keys := sink.Keys(); keys["b"] != 1 || keys["a"] != 0 {
-		t.Errorf("taken after the end: %v", keys)
 	}
 }
 

@@ -4,6 +4,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 )
 
 // KeySize is the length of a key in bytes.
@@ -23,10 +25,13 @@ const KeySize = 32
 // FileName is the key's file in the data folder, where no key is given.
 const FileName = "encryption.key"
 
-// A Box seals and opens. It is safe for concurrent use.
-type Box struct {
-	aead cipher.AEAD
-	key  []byte
+// A Box seals with its key, and opens what that key or the one before sealed. It
+// is safe for concurrent use.
+type Box struct{ keys atomic.Pointer[keys] }
+
+type keys struct {
+	key      []byte
+	now, old cipher.AEAD // old is nil where there was none
 }
 
 // ErrOpen says that a text was not sealed with this key for this place.
@@ -37,6 +42,26 @@ const prefix = "sealed:1:"
 
 // New returns the box of a key, which must be KeySize bytes.
 func New(key []byte) (*Box, error) {
+	b := &Box{}
+	return b, b.Turn(key, nil)
+}
+
+// Turn makes key the one that seals; old, which may be nil, still opens.
+func (b *Box) Turn(key, old []byte) (err error) {
+	k := &keys{key: bytes.Clone(key)}
+	if k.now, err = cipherOf(key); err != nil {
+		return err
+	}
+	if old != nil {
+		if k.old, err = cipherOf(old); err != nil {
+			return err
+		}
+	}
+	b.keys.Store(k)
+	return nil
+}
+
+func cipherOf(key []byte) (cipher.AEAD, error) {
 	if len(key) != KeySize {
 		return nil, fmt.Errorf("an encryption key has %d bytes, not %d", KeySize, len(key))
 	}
@@ -44,11 +69,7 @@ func New(key []byte) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, err
-	}
-	return &Box{aead: aead, key: append([]byte(nil), key...)}, nil
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // NewKey returns a random key.
@@ -70,25 +91,33 @@ func ParseKey(s string) ([]byte, error) {
 // FormatKey writes what ParseKey reads.
 func FormatKey(key []byte) string { return base64.StdEncoding.EncodeToString(key) }
 
-// Load reads the key in dir, and makes one, readable by us alone, if there is none.
-func Load(dir string) (key []byte, err error) {
+// Load reads the key in dir, and makes one, readable by us alone, if there is
+// none. old is the key before, nil unless it is still needed.
+func Load(dir string) (key, old []byte, err error) {
 	path := filepath.Join(dir, FileName)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		key = NewKey()
-		return key, Save(dir, key)
+		return key, nil, Save(dir, key, nil)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if key, err = ParseKey(string(b)); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	lines := strings.Fields(string(b))
+	if len(lines) == 0 || len(lines) > 2 {
+		return nil, nil, fmt.Errorf("%s: not a key", path)
 	}
-	return key, nil
+	if key, err = ParseKey(lines[0]); err == nil && len(lines) == 2 {
+		old, err = ParseKey(lines[1])
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, old, nil
 }
 
-// Save puts key into dir, whole or not at all.
-func Save(dir string, key []byte) (err error) {
+// Save puts key into dir, and old behind it unless it is nil, whole or not at all.
+func Save(dir string, key, old []byte) (err error) {
 	f, err := os.CreateTemp(dir, FileName+".*") // mode 0600
 	if err != nil {
 		return err
@@ -98,7 +127,11 @@ func Save(dir string, key []byte) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	_, err = f.WriteString(FormatKey(key) + "\n")
+	text := FormatKey(key) + "\n"
+	if old != nil {
+		text += FormatKey(old) + "\n"
+	}
+	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -118,7 +151,7 @@ func (b *Box) Seal(place, text string) string {
 	if text == "" {
 		return ""
 	}
-	return prefix + base64.RawStdEncoding.EncodeToString(b.aead.Seal(nil, nil, []byte(text), []byte(place)))
+	return prefix + base64.RawStdEncoding.EncodeToString(b.keys.Load().now.Seal(nil, nil, []byte(text), []byte(place)))
 }
 
 // Open returns what was sealed for the place, or ErrOpen.
@@ -134,7 +167,11 @@ func (b *Box) Open(place, sealed string) (string, error) {
 	if err != nil {
 		return "", ErrOpen
 	}
-	text, err := b.aead.Open(nil, nil, data, []byte(place))
+	k := b.keys.Load()
+	text, err := k.now.Open(nil, nil, data, []byte(place))
+	if err != nil && k.old != nil {
+		text, err = k.old.Open(nil, nil, data, []byte(place))
+	}
 	if err != nil {
 		return "", ErrOpen
 	}
@@ -147,5 +184,5 @@ func Sealed(text string) bool { return strings.HasPrefix(text, prefix) }
 // Derive returns 32 bytes for a purpose that say nothing of the key: for
 // signing, which must not use the key itself.
 func (b *Box) Derive(purpose string) ([]byte, error) {
-	return hkdf.Key(sha256.New, b.key, nil, "landwaiter "+purpose, KeySize)
+	return hkdf.Key(sha256.New, b.keys.Load().key, nil, "landwaiter "+purpose, KeySize)
 }

@@ -45,11 +45,11 @@ func TestSeal(t *testing.T) {
 
 func TestKey(t *testing.T) {
 	dir := t.TempDir()
-	first, err := seal.Load(dir)
+	first, _, err := seal.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := seal.Load(dir)
+	again, _, err := seal.Load(dir)
 	if err != nil || !bytes.Equal(first, again) {
 		t.Errorf("another key: %v", err)
 	}
@@ -63,8 +63,15 @@ func TestKey(t *testing.T) {
 	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := seal.Load(dir); err == nil {
+	if _, _, err := seal.Load(dir); err == nil {
 		t.Error("a damaged key was taken")
+	}
+	next := seal.NewKey()
+	if err := seal.Save(dir, next, first); err != nil {
+		t.Fatal(err)
+	}
+	if key, old, err := seal.Load(dir); err != nil || !bytes.Equal(key, next) || !bytes.Equal(old, first) {
+		t.Errorf("two keys: %v", err)
 	}
 	b, _ := seal.New(first)
 	one, _ := b.Derive("tokens")
@@ -75,5 +82,25 @@ func TestKey(t *testing.T) {
 	}
 	if _, err := seal.New([]byte("short")); err == nil {
 		t.Error("a short key was taken")
+	}
+}
+
+func TestTurn(t *testing.T) {
+	first, second, third := seal.NewKey(), seal.NewKey(), seal.NewKey()
+	b, err := seal.New(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := b.Seal("unit", "secret")
+	for _, c := range []struct {
+		key, old []byte
+		opens    bool
+	}{{second, first, true}, {third, second, false}, {first, nil, true}} {
+		if err := b.Turn(c.key, c.old); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Open("unit", sealed); (err == nil && got == "secret") != c.opens {
+			t.Errorf("got %q, %v", got, err)
+		}
 	}
 }

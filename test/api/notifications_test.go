@@ -231,11 +231,6 @@ func TestMailAndSyslog(t *testing.T) {
 	}
 }
 
-// eicar is assembled here, so that no file of ours is a detection.
-func eicar() string {
-	return string(append([]byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$`), "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"...))
-}
-
 // What waits is listed with its error, and can be tried again or forgotten, by
 // its own tenant alone.
 func TestOutbox(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/landwaiter/landwaiter/account"
@@ -29,17 +30,31 @@ import (
 
 func TestMain(m *testing.M) {
 	box.Main() // a boxed child starts as this binary too
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(checked{m})
+}
+
+// checked is a run of tests after which it is looked what they covered.
+type checked struct{ m *testing.M }
+
+// Run runs the tests.
+func (c checked) Run() int {
+	code := c.m.Run()
+	if err := coverage(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
 }
 
 // A world is a daemon that runs.
 type world struct {
-	t    *testing.T
-	url  string
-	d    *daemon.Daemon
-	data string
-	log  *bytes.Buffer
-	stop func()
+	t     *testing.T
+	url   string
+	d     *daemon.Daemon
+	data  string
+	inbox string // a folder for a configuration to watch
+	log   *bytes.Buffer
+	stop  func()
 }
 
 // The passwords of the users that a world has from the start.
@@ -47,8 +62,10 @@ const password = "correct horse battery"
 
 // A setup says what a world is made of; zero = SQLite and no configuration file.
 type setup struct {
-	config   string // YAML; DATA stands for the data folder
+	config   string // YAML; DATA and INBOX stand for the world's folders
 	postgres bool
+	dsn      string // of a PostgreSQL that is there
+	later    bool   // a further node: the users are there
 	data     string // an earlier world's
 	networks bool   // loopback may be reached for operators
 }
@@ -67,7 +84,7 @@ func both(t *testing.T, s setup, f func(t *testing.T, w *world)) {
 // start starts a daemon with the users reader (read only), admin and tenantadmin.
 func start(t *testing.T, s setup) *world {
 	t.Helper()
-	w := &world{t: t, data: s.data, log: &bytes.Buffer{}}
+	w := &world{t: t, data: s.data, inbox: t.TempDir(), log: &bytes.Buffer{}}
 	if w.data == "" {
 		w.data = t.TempDir()
 	}
@@ -76,9 +93,12 @@ func start(t *testing.T, s setup) *world {
 		text = "server: {listen: 127.0.0.1:0, allow_networks: [127.0.0.0/8]}\n"
 	}
 	if s.postgres {
-		text += "store: {dsn: " + servers.Postgres(t) + "}\n"
+		s.dsn = servers.Postgres(t)
 	}
-	text += strings.ReplaceAll(s.config, "DATA", w.data)
+	if s.dsn != "" {
+		text += "store: {dsn: \"" + s.dsn + "\"}\n"
+	}
+	text += strings.NewReplacer("DATA", w.data, "INBOX", w.inbox).Replace(s.config)
 	file := filepath.Join(w.data, "landwaiter.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -123,7 +143,7 @@ func start(t *testing.T, s setup) *world {
 	case <-time.After(30 * time.Second):
 		t.Fatal("not ready in 30 s")
 	}
-	if s.data == "" {
+	if s.data == "" && !s.later {
 		for login, role := range map[string]account.Role{"admin": account.Administrator, "reader": account.ReadOnlyAdministrator, "nobody": account.None} {
 			w.user(login, role, account.DefaultTenant)
 		}
@@ -176,6 +196,41 @@ func (w *world) as(login string) *client {
 	return c
 }
 
+// session begins a session of a user, without a password: that takes its time.
+func (w *world) session(u account.User) *client {
+	w.t.Helper()
+	c := w.d.Control()
+	s := account.Session{ID: uuid.Must(uuid.NewV7()), User: u.ID, Created: time.Now(), Expires: time.Now().Add(time.Hour)}
+	_, s.Refresh = account.NewSecret("")
+	token, _, err := c.Tokens.Issue(u.ID, s.ID)
+	if err == nil {
+		u, err = c.Store.User(context.Background(), u.ID) // as they are now
+	}
+	if err == nil {
+		err = c.Store.AddSession(context.Background(), s, u)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &client{w: w, token: token}
+}
+
+// withKey gives a user an API key and calls with it.
+func (w *world) withKey(u account.User) *client {
+	w.t.Helper()
+	c := &client{w: w}
+	store := w.d.Control().Store
+	u, err := store.User(context.Background(), u.ID)
+	if err == nil {
+		c.key, u.APIKey = account.NewSecret("")
+		_, err = store.PutUser(context.Background(), u)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
 // admin is the administrator of the default tenant.
 func (w *world) admin() *client { return w.as("admin") }
 
@@ -218,6 +273,7 @@ func (c *client) do(method, path string, body any, header ...string) (*http.Resp
 		c.w.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer resp.Body.Close()
+	c.w.covers(method, path, resp.StatusCode)
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		c.w.t.Fatal(err)
@@ -265,4 +321,3 @@ func word(v any, path string) string {
 	s, _ := at(v, path).(string)
 	return s
 }
-

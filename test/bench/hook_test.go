@@ -25,11 +25,10 @@ const callers = 64 // connections at a time
 // call, against a handler that only reads the body. Nobody takes the entries up.
 func BenchmarkHook(b *testing.B) {
 	n := count(b, "BENCH_CALLS", 20_000)
-	key := []byte("twenty-four bytes at least")
 	dir := b.TempDir()
 	inbox, conf := filepath.Join(dir, "inbox"), filepath.Join(dir, "landwaiter.yaml")
-	text := fmt.Sprintf("hooks:\n  - {name: h, kind: standard, options: {secret: whsec_%s, rate: '1000000', concurrency: '256'}}\nunits:\n  - {name: u, url: 'file://%s'}\n"+
-		"pools:\n  - name: default\n    instances: [{url: 'clamd://%s'}]\nbounds: {push_backlog: 100000000}\n", base64.StdEncoding.EncodeToString(key), inbox, filepath.Join(dir, "nobody"))
+	text := hookConfig() + fmt.Sprintf("units:\n  - {name: u, url: 'file://%s'}\n"+
+		"pools:\n  - name: default\n    instances: [{url: 'clamd://%s'}]\nbounds: {push_backlog: 100000000}\n", inbox, filepath.Join(dir, "nobody"))
 	if err := errorsOf(os.Mkdir(inbox, 0o755), os.WriteFile(conf, []byte(text), 0o600)); err != nil {
 		b.Fatal(err)
 	}
@@ -48,19 +47,7 @@ func BenchmarkHook(b *testing.B) {
 			fmt.Fprintf(&body, `{"vendor":"unit","container":"u","key":"folder/object-%09d-%03d"}`, id, i)
 		}
 		body.WriteString("]}")
-		stamp := strconv.FormatInt(time.Now().Unix(), 10)
-		mac := hmac.New(sha256.New, key)
-		fmt.Fprintf(mac, "m%d.%s.", id, stamp)
-		mac.Write(body.Bytes())
-		req, err := http.NewRequest(http.MethodPost, url, &body)
-		if err != nil {
-			b.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Webhook-Id", fmt.Sprint("m", id))
-		req.Header.Set("Webhook-Timestamp", stamp)
-		req.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
-		return req
+		return signed(b, url, id, body.Bytes())
 	}
 	pending := func() int { return int(d.metric(b, "landwaiter_entries_pending")) }
 	var alone, single, batched []side
@@ -78,6 +65,32 @@ func BenchmarkHook(b *testing.B) {
 	figure("P5", "signed, durable calls of 100 events", float64(n/20*100)/median(batched, wall).Seconds(), "events/s", ">= 60000")
 	figure("P5", "events lost", float64(want-pending()), "", "0")
 	b.ReportMetric(0, "ns/op")
+}
+
+// hookKey signs the calls.
+const hookKey = "twenty-four bytes at least"
+
+// hookConfig is the hook h, which they reach.
+func hookConfig() string {
+	return "hooks:\n  - {name: h, kind: standard, options: {secret: whsec_" + base64.StdEncoding.EncodeToString([]byte(hookKey)) +
+		", rate: '1000000', concurrency: '256'}}\n"
+}
+
+// signed is a call of the hook with a body, under an id of its own.
+func signed(tb testing.TB, url string, id int64, body []byte) *http.Request {
+	stamp := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(hookKey))
+	fmt.Fprintf(mac, "m%d.%s.", id, stamp)
+	mac.Write(body)
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Webhook-Id", fmt.Sprint("m", id))
+	req.Header.Set("Webhook-Timestamp", stamp)
+	req.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	return req
 }
 
 // calls sends n requests from all callers and wants a 200 for each.

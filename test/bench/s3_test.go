@@ -31,29 +31,10 @@ func BenchmarkBucket(b *testing.B) {
 	rclone := servers.Binary(b, "rclone")
 	s := servers.Versitygw(b)
 	s.MakeBucket(b, "landing", false)
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = fmt.Sprintf("p%03d/object-%08d.bin", i/1000, i)
-	}
-	content := make([]byte, 4096)
-	_, _ = rand.NewChaCha8([32]byte{2}).Read(content)
-	each(b, keys, func(ctx context.Context, key string) error {
-		body := append([]byte(key), content[len(key):]...)
-		_, err := s.Client().PutObject(ctx, &awss3.PutObjectInput{Bucket: new("landing"), Key: &key, Body: bytes.NewReader(body)})
-		return err
-	})
+	keys := put(b, s, "landing", n)
 	var bare, theirs, ours []side
 	for range rounds {
-		start := time.Now()
-		each(b, keys, func(ctx context.Context, key string) error {
-			out, err := s.Client().GetObject(ctx, &awss3.GetObjectInput{Bucket: new("landing"), Key: &key})
-			if err != nil {
-				return err
-			}
-			_, err = io.Copy(io.Discard, out.Body)
-			return errorsOf(err, out.Body.Close())
-		})
-		bare = append(bare, side{wall: time.Since(start)})
+		bare = append(bare, get(b, s, "landing", keys))
 		cmd := exec.Command(rclone, "hashsum", "SHA256", ":s3:landing", "--download", "--checkers", fmt.Sprint(connections), "--config", "")
 		cmd.Env = append(os.Environ(), "AWS_CA_BUNDLE=", "RCLONE_S3_PROVIDER=Other", "RCLONE_S3_ENDPOINT="+s.Endpoint, "RCLONE_S3_REGION="+s.Region,
 			"RCLONE_S3_ACCESS_KEY_ID="+s.AccessKey, "RCLONE_S3_SECRET_ACCESS_KEY="+s.SecretKey)
@@ -71,6 +52,38 @@ func BenchmarkBucket(b *testing.B) {
 	figure("P3", "RSS", float64(median(ours, peak))/(1<<20), "MiB", "-")
 	figure("P3", "temporary files", 0, "", "0")
 	b.ReportMetric(0, "ns/op")
+}
+
+// put fills a bucket with n objects of 4 KiB, all different, and returns their keys.
+func put(b *testing.B, s servers.S3, bucket string, n int) []string {
+	b.Helper()
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("p%03d/object-%08d.bin", i/1000, i)
+	}
+	content := make([]byte, 4096)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(content)
+	each(b, keys, func(ctx context.Context, key string) error {
+		body := append([]byte(key), content[len(key):]...)
+		_, err := s.Client().PutObject(ctx, &awss3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(body)})
+		return err
+	})
+	return keys
+}
+
+// get reads the keys that it is given, and no more: the bare client.
+func get(b *testing.B, s servers.S3, bucket string, keys []string) side {
+	b.Helper()
+	start, before := time.Now(), cpu()
+	each(b, keys, func(ctx context.Context, key string) error {
+		out, err := s.Client().GetObject(ctx, &awss3.GetObjectInput{Bucket: &bucket, Key: &key})
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, out.Body)
+		return errorsOf(err, out.Body.Close())
+	})
+	return side{wall: time.Since(start), cpu: cpu() - before}
 }
 
 func errorsOf(errs ...error) error {
@@ -105,6 +118,26 @@ func each(b *testing.B, keys []string, f func(ctx context.Context, key string) e
 	}
 }
 
+// awaitFinished waits until n entries are finished.
+func (d *daemon) awaitFinished(b *testing.B, n int) {
+	b.Helper()
+	for end := time.Now().Add(10 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		done := int(d.metric(b, "landwaiter_entries_finished_total"))
+		if done >= n {
+			return
+		}
+		if time.Now().After(end) {
+			b.Fatalf("%d of %d objects are finished", done, n)
+		}
+	}
+}
+
+// bucketConfig is a unit that holds all of a bucket.
+func bucketConfig(s servers.S3, bucket string) string {
+	return fmt.Sprintf("units:\n  - name: %s\n    url: s3://%[1]s?endpoint=%s&region=%s\n    options:\n      access_key: %s\n      secret_key: %s\n",
+		bucket, s.Endpoint, s.Region, s.AccessKey, s.SecretKey)
+}
+
 // bucket lets the daemon take in a bucket of n objects, from when it is up, and
 // fails if it writes a temporary file.
 func bucket(b *testing.B, s servers.S3, n int) side {
@@ -123,18 +156,12 @@ func bucket(b *testing.B, s servers.S3, n int) side {
 		b.Fatal(err)
 	}
 	conf := filepath.Join(dir, "landwaiter.yaml")
-	text := fmt.Sprintf("units:\n  - name: landing\n    url: s3://landing?endpoint=%s&region=%s\n    options:\n      access_key: %s\n      secret_key: %s\n",
-		s.Endpoint, s.Region, s.AccessKey, s.SecretKey)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte(bucketConfig(s, "landing")), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	d := serveIn(b, []string{"TMPDIR=" + tmp}, "--config", conf, "--data", filepath.Join(dir, "data"))
 	start := time.Now()
-	for end := start.Add(10 * time.Minute); int(d.metric(b, "landwaiter_entries_finished_total")) < n; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			b.Fatalf("%v of %d objects are finished", d.metric(b, "landwaiter_entries_finished_total"), n)
-		}
-	}
+	d.awaitFinished(b, n)
 	r := side{wall: time.Since(start), peak: d.own()}
 	d.stop()
 	r.own = d.cmd.ProcessState.UserTime() + d.cmd.ProcessState.SystemTime()

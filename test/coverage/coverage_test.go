@@ -222,7 +222,7 @@ func settle(t *testing.T, d *daemon.Daemon, said *tally) (missed []string) {
 		}
 		said.mu.Unlock()
 		pending := int64(0)
-		list, err := d.Control().Coverage(context.Background())
+		list, err := d.Control().Coverage(control.AsMachine(context.Background()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func TestPutAwayAndBack(t *testing.T) {
 		if got, err := p.read("in/bad one.com"); err == nil {
 			t.Errorf("%s: it is still there: %d bytes", name, len(got))
 		}
-		if _, err := d.Control().Restore(t.Context(), control.RestoreRequest{ID: r.ID, Allow: time.Hour}); err != nil {
+		if _, err := d.Control().Restore(control.AsMachine(t.Context()), control.RestoreRequest{ID: r.ID, Allow: time.Hour}); err != nil {
 			t.Errorf("%s: restore: %v", name, err)
 			continue
 		}

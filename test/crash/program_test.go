@@ -87,12 +87,18 @@ type process struct {
 
 func (p *place) start() *process {
 	p.t.Helper()
+	return p.run("serve", "--data", p.data, "--listen", "off", "--watch", p.inbox, "--quarantine", p.quarantine)
+}
+
+// run starts the program with these arguments, until the test ends.
+func (p *place) run(args ...string) *process {
+	p.t.Helper()
 	bin, err := build()
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	r := &process{done: make(chan error, 1)}
-	r.cmd = exec.Command(bin, "serve", "--data", p.data, "--listen", "off", "--watch", p.inbox, "--quarantine", p.quarantine)
+	r.cmd = exec.Command(bin, args...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	if err := r.cmd.Start(); err != nil {
 		p.t.Fatal(err)
