@@ -168,6 +168,10 @@ func TestLoggers(t *testing.T) {
 	}
 	syslog["id"], syslog["connectionSettings"] = id, map[string]any{"host": "127.0.0.1", "port": 5141}
 	a.call("PUT", path+"/udpSyslog", syslog, http.StatusOK)
+	kafka["id"], kafka["connectionSettings"] = kid, map[string]any{"bootstrapServers": "127.0.0.1:9, 127.0.0.1:10", "topic": "other", "saslMechanism": "PLAIN", "username": "u"} // the password stays
+	a.call("PUT", path+"/kafka", kafka, http.StatusOK)
+	kafka["connectionSettings"] = map[string]any{"bootstrapServers": "127.0.0.1:11", "topic": "other", "saslMechanism": "PLAIN", "username": "u"} // it does not go to other servers
+	a.call("PUT", path+"/kafka", kafka, http.StatusBadRequest)
 	syslog["id"] = kid // of another type
 	a.call("PUT", path+"/udpSyslog", syslog, http.StatusNotFound)
 	a.call("PUT", path+"/status", map[string]any{"id": id, "isEnabled": true}, http.StatusOK)
