@@ -84,6 +84,7 @@ func New(o Options) (*API, error) {
 // resources are the operations, a function for each file.
 var resources = []func(*API){
 	(*API).sessions, (*API).groups, (*API).scanPools, (*API).workflows, (*API).remediations,
+	(*API).audit, (*API).notifications, (*API).smtp, (*API).loggers, (*API).retention,
 	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration, (*API).connector,
 	(*API).ours,
 	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
@@ -200,7 +201,7 @@ func (a *API) identify(ctx huma.Context, next func(huma.Context)) {
 	}
 	rule := control.Rules()[action]
 	if err == nil || rule.Need > account.Public {
-		if refused := control.Allowed(inner, action); err == nil {
+		if refused := a.c.Admit(inner, action); err == nil {
 			err = refused
 		}
 	} else {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"strconv"
@@ -68,6 +69,11 @@ func (v *validator) settings() {
 	for i, root := range v.c.Server.LocalRoots {
 		if !path.IsAbs(root) {
 			v.add("server.local_roots["+strconv.Itoa(i)+"]", "write the whole path, from / on", "%s is not an absolute folder", quote(root))
+		}
+	}
+	for i, n := range v.c.Server.AllowNetworks {
+		if _, err := netip.ParsePrefix(n); err != nil {
+			v.add("server.allow_networks["+strconv.Itoa(i)+"]", "write it like 10.0.0.0/8 or fd00::/8", "%s is no network", quote(n))
 		}
 	}
 	if dsn := v.c.Store.DSN.Reveal(); dsn != "" && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {

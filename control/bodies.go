@@ -1,11 +1,9 @@
 package control
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
-	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
@@ -57,10 +55,7 @@ func (b UnitBody) Pushed() bool {
 // UnitName is the name by which the running parts know a tenant's storage: names
 // are one for all tenants there.
 func UnitName(tenant int64, name string) string {
-	if tenant == account.DefaultTenant {
-		return name
-	}
-	return fmt.Sprintf("tenant-%d:%s", tenant, name)
+	return ledger.UnitName(tenant, name)
 }
 
 // WorkflowName is the name by which the running parts know a workflow that

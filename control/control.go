@@ -15,6 +15,7 @@ import (
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/events"
 	"github.com/landwaiter/landwaiter/fault"
+	"github.com/landwaiter/landwaiter/internal/outbound"
 	"github.com/landwaiter/landwaiter/internal/seal"
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
@@ -47,10 +48,12 @@ type Store interface {
 	NounStore
 	StorageStore
 	UserStore
+	AuditStore
+	OutboxStore
+	RetentionStore
 	TenantStore
 	ScanStore
 	FileStore
-	AddAudit(ctx context.Context, r ledger.AuditRow) error
 }
 
 // Engines are the pools as operators see them.
@@ -108,6 +111,8 @@ type Control struct {
 	Seal   *seal.Box
 	Keeper Keeper
 	Tokens *account.Tokens
+	// Guard says which addresses operators may have the daemon reach.
+	Guard outbound.Guard
 	// Checks looks at the parts of the daemon; nil where none runs.
 	Checks func(ctx context.Context) []Part
 

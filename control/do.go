@@ -67,6 +67,18 @@ func Allowed(ctx context.Context, action string) error {
 	return nil
 }
 
+// Admit is Allowed, and writes down that somebody known was refused.
+func (c *Control) Admit(ctx context.Context, action string) error {
+	err := Allowed(ctx, action)
+	who, named := account.From(ctx)
+	if err == nil || !named || !fault.Is(err, fault.Denied) {
+		return err
+	}
+	row := ledger.AuditRow{Tenant: who.Tenant, Who: who.Name, WhoID: who.ID, Type: ledger.Access, Category: rules[action].Category, Level: ledger.Warning,
+		Action: action, Detail: "refused"}
+	return errors.Join(err, c.Store.AddAudit(context.WithoutCancel(ctx), row))
+}
+
 // do does one thing for the caller in ctx, if they may, and writes down that
 // they did or tried. Every change that somebody asks for goes through here.
 func (c *Control) do(ctx context.Context, a act, f func(ctx context.Context, who account.Caller) error) error {

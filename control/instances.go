@@ -94,10 +94,9 @@ func (c *Control) allowedEngine(ctx context.Context, who account.Caller, raw str
 	if c.NoLoopback && loopback(host) {
 		return fault.New(fault.Invalid, op, "", errors.New("an instance must not be at this machine's own address (server.loopback_instances)"))
 	}
-	if c.Reach == nil {
-		return nil
-	}
-	return c.Reach(ctx, (&url.URL{Scheme: "http", Host: u.Host}).String())
+	g := c.Guard
+	g.Loopback = g.Loopback || !c.NoLoopback
+	return g.Check(ctx, (&url.URL{Scheme: "http", Host: u.Host}).String())
 }
 
 // loopback says whether a host is this machine as it names itself.

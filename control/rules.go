@@ -6,6 +6,25 @@ import (
 )
 
 var rules = map[string]Rule{
+	"audit.list": {account.Read, ledger.CategoryOther, true},
+
+	"logger.list":   {account.Operate, ledger.CategoryNotification, true},
+	"logger.add":    {account.Operate, ledger.CategoryNotification, false},
+	"logger.set":    {account.Operate, ledger.CategoryNotification, false},
+	"logger.remove": {account.Operate, ledger.CategoryNotification, false},
+
+	"notification.read":  {account.Operate, ledger.CategoryNotification, true},
+	"notification.set":   {account.Operate, ledger.CategoryNotification, false},
+	"notification.list":  {account.Operate, ledger.CategoryNotification, true},
+	"notification.retry": {account.Operate, ledger.CategoryNotification, false},
+	"notification.drop":  {account.Operate, ledger.CategoryNotification, false},
+
+	"retention.read": {account.Read, ledger.CategorySetting, true},
+	"retention.set":  {account.Operate, ledger.CategorySetting, false},
+
+	"smtp.read": {account.Operate, ledger.CategorySetting, true},
+	"smtp.set":  {account.Operate, ledger.CategorySetting, false},
+
 	"engine.list": {account.Read, ledger.CategoryPool, true},
 	"engine.test": {account.Operate, ledger.CategoryPool, true},
 

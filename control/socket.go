@@ -58,6 +58,7 @@ func Handler(c *Control) http.Handler {
 		return one(c.Purge(ctx, r.ID, r.DryRun))
 	})
 	serve(mux, "replay", func(ctx context.Context, id string) iter.Seq2[Effect, error] { return one(c.Replay(ctx, id)) })
+	serve(mux, "verify-audit", func(ctx context.Context, _ struct{}) iter.Seq2[Verified, error] { return one(c.VerifyAudit(ctx)) })
 	serve(mux, "storages", func(ctx context.Context, _ struct{}) iter.Seq2[[]Storage, error] { return one(c.Storages(ctx)) })
 	serve(mux, "coverage", func(ctx context.Context, _ struct{}) iter.Seq2[[]Coverage, error] { return one(c.Coverage(ctx)) })
 	serve(mux, "sources", func(ctx context.Context, _ struct{}) iter.Seq2[[]Feed, error] { return one(c.Sources(ctx)) })
@@ -280,6 +281,11 @@ func (r *Remote) Purge(ctx context.Context, id string, dryRun bool) (Effect, err
 // Replay is Control.Replay.
 func (r *Remote) Replay(ctx context.Context, id string) (Effect, error) {
 	return only(call[Effect](ctx, r, "replay", id))
+}
+
+// VerifyAudit is Control.VerifyAudit.
+func (r *Remote) VerifyAudit(ctx context.Context) (Verified, error) {
+	return only(call[Verified](ctx, r, "verify-audit", struct{}{}))
 }
 
 // Storages is Control.Storages.

@@ -174,12 +174,6 @@ func (c *Control) change(ctx context.Context, n *ledger.Noun, b WorkflowBody, ch
 	return c.encodeFlow(ctx, n, b)
 }
 
-func set[T any](to *T, from *T) {
-	if from != nil {
-		*to = *from
-	}
-}
-
 // encodeFlow writes a workflow's body if it is one that can be served.
 func (c *Control) encodeFlow(ctx context.Context, n *ledger.Noun, b WorkflowBody) error {
 	places, err := c.destinations(ctx, n.Tenant)

@@ -22,6 +22,12 @@ func (d *Daemon) openAPI(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	d.control.Seal, d.control.Tokens, d.control.Keeper = d.seal, account.NewTokens(signing, nil), k
+	if d.control.Guard, err = openGuard(c); err != nil {
+		return err
+	}
+	d.control.Reach, d.control.Through = d.control.Guard.Check, d.control.Guard.Transport()
+	d.openNotices()
+	d.control.Mail = d.outbox
 	d.control.Apply = d.applyNouns
 	d.control.Checks = func(ctx context.Context) (parts []control.Part) {
 		for _, ch := range d.checks() {
@@ -41,5 +47,5 @@ func (d *Daemon) applyNouns(ctx context.Context) error {
 	if d.current == nil {
 		return fault.New(fault.Unavailable, "daemon.Apply", "", errors.New("still starting"))
 	}
-	return d.applyLocked(ctx, d.current)
+	return errors.Join(d.applyLocked(ctx, d.current), d.outbox.Refresh(ctx))
 }

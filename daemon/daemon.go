@@ -22,6 +22,7 @@ import (
 	"github.com/landwaiter/landwaiter/fault"
 	"github.com/landwaiter/landwaiter/internal/seal"
 	"github.com/landwaiter/landwaiter/ledger"
+	notices "github.com/landwaiter/landwaiter/notify"
 	"github.com/landwaiter/landwaiter/pipeline"
 	"github.com/landwaiter/landwaiter/remediation"
 	"github.com/landwaiter/landwaiter/scan/box"
@@ -67,6 +68,7 @@ type Daemon struct {
 	feeds   *feeds
 	api     *api.API
 	seal    *seal.Box
+	outbox  *notices.Outbox
 
 	drain, shut time.Duration // bounds of a stop
 

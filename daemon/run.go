@@ -75,6 +75,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.follow(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
 	g.Go(func() error { return d.schedules(gctx) })
+	g.Go(func() error { return d.outbox.Run(gctx) })
+	g.Go(func() error { return d.retain(gctx) })
 	g.Go(func() error { return watchdog(gctx, d.log, d.db.Ping) })
 	g.Go(func() error { return d.reloads(gctx, hup) })
 	if listener != nil {

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -54,6 +56,16 @@ type AuditRow struct {
 	Hash     []byte
 }
 
+// An AuditMark is a place in the audit's chain.
+type AuditMark struct {
+	N    int64
+	Hash []byte
+}
+
+// AuditMarks are where the chain ends, and after which row it begins: what
+// retention removed.
+type AuditMarks struct{ Head, Cut AuditMark }
+
 // An AuditFilter selects rows of a tenant (0 = of all); zero fields do not restrict.
 type AuditFilter struct {
 	Tenant   int64
@@ -73,4 +85,18 @@ type Tenant struct {
 	Name    string
 	Created time.Time
 	Changed time.Time
+}
+
+// UnitName is the name by which the running parts know a tenant's storage: names
+// are one for all tenants there. The first tenant's are as they are.
+func UnitName(tenant int64, name string) string {
+	if tenant <= 1 {
+		return name
+	}
+	return fmt.Sprintf("tenant-%d:%s", tenant, name)
+}
+
+// PlainUnit is the name of which UnitName made name: the one that the tenant knows.
+func PlainUnit(tenant int64, name string) string {
+	return strings.TrimPrefix(name, UnitName(tenant, ""))
 }

@@ -35,6 +35,8 @@ type Options struct {
 	Lease time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// Notices bounds how many wait in the outbox; default 100,000.
+	Notices int
 }
 
 // A DB is an open ledger. Its methods are safe for concurrent use; those that
@@ -55,7 +57,8 @@ type DB struct {
 	busy    *work
 	ready   *ready
 
-	names names
+	names  names
+	outbox *outbox
 
 	skew atomic.Int64 // how far the database's clock is ahead of ours, in microseconds
 
@@ -118,7 +121,7 @@ func OpenReadOnly(ctx context.Context, o Options) (*DB, error) {
 }
 
 func newDB(o Options) *DB {
-	db := &DB{node: ledger.NewID(), name: o.Node, log: o.Log, now: o.Now, slots: &ownership{}, busy: newWork(), ready: newReady()}
+	db := &DB{node: ledger.NewID(), name: o.Node, log: o.Log, now: o.Now, slots: &ownership{}, busy: newWork(), ready: newReady(), outbox: newOutbox(o.Notices)}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

@@ -92,8 +92,8 @@ func (db *DB) checkSchema(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Internal, "store.Open", "", err)
 	}
-	var want int64 // the number that the last file's name begins with
-	if _, err := fmt.Sscanf(list[len(list)-1].Name(), "%d", &want); err != nil {
+	want, err := goose.NumericComponent(list[len(list)-1].Name()) // they are in order
+	if err != nil {
 		return fault.New(fault.Internal, "store.Open", "", err)
 	}
 	switch {

@@ -191,3 +191,53 @@ func testLetters(t *testing.T, open func(testing.TB) *store.DB) {
 		t.Errorf("got %v, want NotFound", err)
 	}
 }
+
+func testOperatorsNouns(t *testing.T, open func(testing.TB) *store.DB) {
+	db := open(t)
+	n := must(db.AddNoun(ctx, ledger.Noun{Kind: ledger.Group, Name: "Fin\x00ance", Body: []byte(`{"a":1}`)}))(t)
+	if n.Tenant != 1 || n.Rev != 1 || n.Created.IsZero() {
+		t.Errorf("%+v", n)
+	}
+	other := must(db.AddNoun(ctx, ledger.Noun{Tenant: 2, Kind: ledger.Group, Name: n.Name, Parent: n.ID, Body: []byte(`{}`)}))(t)
+	must(db.AddNoun(ctx, ledger.Noun{Kind: ledger.Pool, Name: n.Name, Body: []byte(`{}`)}))(t)
+	if diff := cmp.Diff(n, must(db.Noun(ctx, 1, ledger.Group, n.ID))(t)); diff != "" {
+		t.Error(diff)
+	}
+	if got := must(db.NounNamed(ctx, 2, ledger.Group, n.Name))(t); got.ID != other.ID || got.Parent != n.ID {
+		t.Errorf("%+v", got)
+	}
+	for tenant, want := range map[int64]int{0: 2, 1: 1, 2: 1, 3: 0} {
+		if got := must(db.Nouns(ctx, tenant, ledger.Group))(t); len(got) != want {
+			t.Errorf("tenant %d: %d nouns, want %d", tenant, len(got), want)
+		}
+	}
+	stale := n
+	n.Name, n.Disabled, n.Body = "Legal", true, []byte(`{"a":2}`)
+	n = must(db.SetNoun(ctx, n))(t)
+	if diff := cmp.Diff(n, must(db.Noun(ctx, 0, ledger.Group, n.ID))(t)); diff != "" || n.Rev != 2 {
+		t.Error(n.Rev, diff)
+	}
+	twin := must(db.AddNoun(ctx, ledger.Noun{Kind: ledger.Group, Name: "Sales", Body: []byte(`{}`)}))(t)
+	twin.Name = "Legal"
+	foreign := n
+	foreign.Tenant = 2
+	gone := ledger.NewID()
+	for want, errs := range map[fault.Kind][]error{
+		fault.Exists:  {second(db.AddNoun(ctx, ledger.Noun{Kind: ledger.Group, Name: "Legal", Body: []byte(`{}`)})), second(db.SetNoun(ctx, twin))},
+		fault.Changed: {second(db.SetNoun(ctx, stale))},
+		fault.NotFound: {second(db.SetNoun(ctx, foreign)), second(db.Noun(ctx, 2, ledger.Group, n.ID)), second(db.Noun(ctx, 1, ledger.Pool, n.ID)), second(db.Noun(ctx, 1, ledger.Group, gone)),
+			second(db.NounNamed(ctx, 1, ledger.Group, "none")), db.DeleteNoun(ctx, 2, ledger.Group, n.ID), db.DeleteNoun(ctx, 1, ledger.Group, gone)},
+	} {
+		for i, err := range errs {
+			if !fault.Is(err, want) {
+				t.Errorf("%v %d: got %v", want, i, err)
+			}
+		}
+	}
+	if err := db.DeleteNoun(ctx, 1, ledger.Group, n.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Noun(ctx, 1, ledger.Group, n.ID); !fault.Is(err, fault.NotFound) {
+		t.Errorf("got %v, want NotFound", err)
+	}
+}

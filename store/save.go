@@ -240,6 +240,7 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 	var inv []invRow
 	var keys []keyRef
 	var dropAll, drop, doubt [][]any
+	var news []ledger.Notice
 	for _, o := range done {
 		e := o.e
 		for _, own := range o.own {
@@ -263,6 +264,11 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 			t.due(e.Unit, e.Lane, due, e.Slot)
 		case finish:
 			inv = t.ended(o, inv)
+			told, err := t.news(o)
+			if err != nil {
+				return err
+			}
+			news = append(news, told...)
 			if e.State == ledger.Acting && o.end.Current {
 				ikey, _ := indexKey(e.Key)
 				doubt = append(doubt, []any{e.Unit, ikey, packVersion(e.Version), []byte{}})
@@ -298,6 +304,9 @@ func (t *turn) save(ctx context.Context, ops []*saveOp) error {
 		return err
 	}
 	if err := t.nexts(ctx, done); err != nil {
+		return err
+	}
+	if err := t.db.post(ctx, t.c, news); err != nil {
 		return err
 	}
 	return t.wake(ctx, keys)

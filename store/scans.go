@@ -224,12 +224,22 @@ func idOrNull(id ledger.ID) any {
 // EndScan ends a scan in the state given (ScanStopped, ScanCompleted, ScanFailed).
 func (db *DB) EndScan(ctx context.Context, id ledger.ID, state string) error {
 	err := db.do(ctx, func(ctx context.Context, c conn) error {
-		n, err := c.exec(ctx, "UPDATE scans SET state = ?, ended = ? WHERE id = ?", []byte(state), micros(db.now()), id[:])
-		if err == nil && n == 0 {
+		var s *scanRow
+		if err := c.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE s.id = ?", func(c cells) error { s = readScan(c); return nil }, id[:]); err != nil {
+			return err
+		}
+		if s == nil {
 			return fault.New(fault.NotFound, "store.EndScan", id.String(), nil)
 		}
-		if err != nil {
+		was := s.scan.State
+		s.scan.State, s.scan.Ended = state, fromMicros(micros(db.now()))
+		if _, err := c.exec(ctx, "UPDATE scans SET state = ?, ended = ? WHERE id = ?", []byte(state), micros(s.scan.Ended), id[:]); err != nil {
 			return err
+		}
+		if was == ScanRunning && s.typ != ledger.RealTime {
+			if err := db.scanNews(ctx, c, s); err != nil {
+				return err
+			}
 		}
 		return db.announce(ctx, c)
 	})

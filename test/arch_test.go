@@ -45,7 +45,7 @@ var mayImport = func() map[string][]string {
 		"control":     all,
 		"api":         slices.Concat(all, []string{"control"}),
 		"console":     {},
-		"internal":    {},
+		"internal":    {"fault"},
 	}
 }()
 
@@ -64,7 +64,7 @@ var mayImportBelow = map[string][]string{
 
 // testedWith lists what a folder's tests may import beside: what satisfies the
 // interfaces that the folder declares.
-var testedWith = map[string][]string{"pipeline": {"store"}}
+var testedWith = map[string][]string{"pipeline": {"store"}, "store": {"control"}, "notify": {"store"}}
 
 // tables are the folders that name all their siblings.
 var tables = []string{"connectors/all", "events/all", "scan/all"}

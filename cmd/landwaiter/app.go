@@ -64,6 +64,7 @@ type backend interface {
 	engineLister
 	deadLetters
 	feedLister
+	auditVerifier
 	memberKeeper
 	Close() error
 }
@@ -93,6 +94,7 @@ type cli struct {
 	Engine     engineCmd     `cmd:"" help:"Show the engines, and make them prove themselves."`
 	User       userCmd       `cmd:"" help:"List, add, change and remove users."`
 	Dlq        dlqCmd        `cmd:"" help:"List and replay entries that failed."`
+	Audit      auditCmd      `cmd:"" help:"Prove that the audit is as it was written."`
 	Doctor     doctorCmd     `cmd:"" help:"Check the set-up."`
 	Conform    conformCmd    `cmd:"" help:"Prove a storage: what it can do, and that it keeps its promises."`
 	Conf       configCmd     `cmd:"" name:"config" help:"Check and show the configuration."`

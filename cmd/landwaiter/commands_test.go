@@ -40,6 +40,7 @@ type fake struct {
 	covered []control.Coverage
 	feeds   []control.Feed
 	letters []control.Message
+	chain   control.Verified
 	dropped []string
 	members []control.Member
 	changes []control.MemberChange
@@ -113,7 +114,8 @@ func (f *fake) DropMessage(_ context.Context, id string) (control.Effect, error)
 	f.dropped = append(f.dropped, id)
 	return control.Effect{ID: id, State: "done"}, f.fail[id]
 }
-func (f *fake) Close() error { f.closed = true; return nil }
+func (f *fake) VerifyAudit(context.Context) (control.Verified, error) { return f.chain, f.err }
+func (f *fake) Close() error                                          { f.closed = true; return nil }
 
 // execute runs a command line against the program p.
 func execute(p Program, args ...string) (code int, stdout, stderr string) {

@@ -19,7 +19,7 @@ func TestChecklist(t *testing.T) {
 	srv := servers.MinIO(t)
 	srv.MakeBucket(t, "safe", false)
 	root := t.TempDir()
-	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n", noServer: true})
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n"})
 	a := w.admin()
 	id := word(a.call("POST", "/api/storage", map[string]any{"Name": "Safe", "StorageVendorType": "S3Compatible", "Credentials": s3Credentials(t, srv), "Source": `{"BucketName":"safe"}`}, http.StatusOK), "storageId")
 	path := "/api/security-checklist/" + id

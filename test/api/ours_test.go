@@ -22,7 +22,7 @@ func watched(t *testing.T) *world {
 	return start(t, setup{config: eicarWatched})
 }
 
-func (w *world) drop(name, content string) {
+func (w *world) arrives(name, content string) {
 	w.t.Helper()
 	if err := os.WriteFile(filepath.Join(w.inbox, name), []byte(content), 0o600); err != nil {
 		w.t.Fatal(err)
@@ -33,8 +33,8 @@ func TestOurs(t *testing.T) {
 	w := watched(t)
 	a := w.admin()
 	events := follow(t, a)
-	w.drop("bad.txt", eicar())
-	w.drop("good.txt", "nothing of note")
+	w.arrives("bad.txt", eicar())
+	w.arrives("good.txt", "nothing of note")
 	seen := map[string]string{}
 	for len(seen) < 2 {
 		e := <-events

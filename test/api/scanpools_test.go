@@ -20,8 +20,8 @@ import (
 	"github.com/landwaiter/landwaiter/test/servers/mdcore"
 )
 
-// storage adds a folder as a storage that is watched, as its resource does.
-func (w *world) storage(name, dir string, flow string, tenant int64) ledger.Noun {
+// folder adds a folder as a storage that is watched, as its resource does.
+func (w *world) folder(name, dir string, flow string, tenant int64) ledger.Noun {
 	w.t.Helper()
 	body := control.UnitBody{URL: "file://" + dir, RealTime: []control.RealTime{{}}, Sweep: time.Second}
 	if flow != "" {
@@ -42,16 +42,6 @@ func (w *world) storage(name, dir string, flow string, tenant int64) ledger.Noun
 		w.t.Fatal(err)
 	}
 	return n
-}
-
-// until waits for something to become true.
-func (w *world) until(what string, ok func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("not within 60 s: %s", what)
-		}
-	}
 }
 
 // verdict waits for the verdict on a key.
@@ -198,7 +188,7 @@ func TestScanPoolInUse(t *testing.T) {
 		return false
 	}))
 	dir, quick := t.TempDir(), t.TempDir()
-	w.storage("slow", dir, flow, account.DefaultTenant)
+	w.folder("slow", dir, flow, account.DefaultTenant)
 	w.drop(dir, "first", []byte("first"))
 	submitted := func() (n int) {
 		for _, r := range slow.Requests("POST", "/file") {
@@ -219,7 +209,7 @@ func TestScanPoolInUse(t *testing.T) {
 	clam := word(a.call("POST", "/api/workflow", map[string]any{"name": "Quick one", "scanPoolId": other}, 200), "workflowId")
 	instance := word(a.call("GET", "/api/scaninstance?scanPoolId="+id, nil, 200), "entries.0.id")
 	a.call("DELETE", "/api/scaninstance/"+instance, nil, 200)
-	w.storage("quick", quick, clam, account.DefaultTenant)
+	w.folder("quick", quick, clam, account.DefaultTenant)
 	w.drop(quick, "bad", []byte(eicar()))
 	if r := w.verdict("quick", "bad", "infected"); !strings.HasPrefix(r.Engine, "clamd@") {
 		t.Errorf("scanned by %s", r.Engine)

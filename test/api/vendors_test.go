@@ -114,7 +114,7 @@ func TestStorageNotHere(t *testing.T) {
 	if err := os.Symlink(other, filepath.Join(root, "out")); err != nil {
 		t.Fatal(err)
 	}
-	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\nunits: [{name: Filed, url: file://" + inFile + "}]\n", noServer: true})
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\nunits: [{name: Filed, url: file://" + inFile + "}]\n"})
 	a := w.admin()
 	add := func(who *client, status int, vendor string, credentials, source map[string]any) map[string]any {
 		t.Helper()
@@ -161,7 +161,7 @@ func TestStorageNotHere(t *testing.T) {
 func TestStorageLists(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n", noServer: true})
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n"})
 	a := w.admin()
 	var list []map[string]any
 	for _, name := range []string{"Beta", "alpha", "Gamma", "missing"} {
@@ -266,7 +266,7 @@ func TestStorageOutOfReach(t *testing.T) {
 func TestStorageRace(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n", noServer: true})
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + root + "]}\n"})
 	var list []map[string]any
 	for i := range 8 {
 		list = append(list, map[string]any{"name": fmt.Sprint("S", i), "storageVendorType": 100, "source": map[string]any{"folderPath": root}})

@@ -141,7 +141,7 @@ func (w *world) scanOf(name, folder string) string {
 func TestPublicWebhooks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\n", noServer: true})
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\n"})
 	if err := os.MkdirAll(filepath.Join(dir, "box", "Reports"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestPublicWebhooks(t *testing.T) {
 func TestWebhookRate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\n", noServer: true})
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\n"})
 	a := w.admin()
 	id := word(a.call("POST", "/api/storage", map[string]any{"Name": "Many", "StorageVendorType": "LocalFolder", "Source": map[string]any{"FolderPath": dir}}, http.StatusOK), "storageId")
 	w.watch(id, control.RealTime{Events: true})
@@ -250,7 +250,7 @@ func TestWebhookRate(t *testing.T) {
 func TestWebhookFull(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\nbounds: {push_backlog: 2}\n", noServer: true})
+	w := start(t, setup{config: "server: {listen: 127.0.0.1:0, local_roots: [" + dir + "]}\nbounds: {push_backlog: 2}\n"})
 	a := w.admin()
 	landing := filepath.Join(dir, "landing")
 	if err := os.Mkdir(landing, 0o700); err != nil {

@@ -70,7 +70,7 @@ func TestWorkflows(t *testing.T) {
 		}
 		a.call("DELETE", "/api/workflow/"+id, nil, 409)
 		dir := t.TempDir()
-		unit := w.storage("in", dir, "", account.DefaultTenant)
+		unit := w.folder("in", dir, "", account.DefaultTenant)
 		w.drop(dir, "empty", nil)
 		if r := w.verdict("in", "empty", "not_scanned"); r.Reason != "filtered" {
 			t.Errorf("not under the default workflow: %+v", r)
@@ -119,9 +119,9 @@ func TestRemediations(t *testing.T) {
 	a.call("POST", "/api/scaninstance", map[string]any{"scanPoolId": pool, "url": core(server)}, 200)
 	flow := word(a.call("POST", "/api/workflow", map[string]any{"name": "Sort", "scanPoolId": pool}, 200), "workflowId")
 	in, out := t.TempDir(), t.TempDir()
-	w.storage("in", in, flow, account.DefaultTenant)
-	to := w.storage("out", out, "", account.DefaultTenant).ID.String()
-	theirs := w.storage("theirs", t.TempDir(), "", 7).ID.String()
+	w.folder("in", in, flow, account.DefaultTenant)
+	to := w.folder("out", out, "", account.DefaultTenant).ID.String()
+	theirs := w.folder("theirs", t.TempDir(), "", 7).ID.String()
 	add := func(kind, handling int, configuration string, status int) string {
 		t.Helper()
 		return word(a.call("POST", "/api/remediations", map[string]any{"workflowId": flow, "isEnabled": true, "type": kind, "handlingType": handling, "configuration": configuration}, status), "entry.id")
@@ -220,8 +220,8 @@ func TestDisarmed(t *testing.T) {
 	a.call("POST", "/api/scaninstance", map[string]any{"scanPoolId": pool, "url": core(server), "apiKey": "k3y"}, 200)
 	flow := word(a.call("POST", "/api/workflow", map[string]any{"name": "Disarm", "scanPoolId": pool}, 200), "workflowId")
 	in, out := t.TempDir(), t.TempDir()
-	w.storage("in", in, flow, account.DefaultTenant)
-	to := w.storage("out", out, "", account.DefaultTenant).ID.String()
+	w.folder("in", in, flow, account.DefaultTenant)
+	to := w.folder("out", out, "", account.DefaultTenant).ID.String()
 	for kind, folder := range map[int]string{3: "allowed", 5: "blocked"} {
 		a.call("POST", "/api/remediations", map[string]any{"workflowId": flow, "isEnabled": true, "type": kind, "handlingType": 1,
 			"configuration": fmt.Sprintf(`{"destinations":[{"storageId":%q,"folder":%q}]}`, to, folder)}, 200)

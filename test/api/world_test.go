@@ -67,7 +67,7 @@ type setup struct {
 	dsn      string // of a PostgreSQL that is there
 	later    bool   // a further node: the users are there
 	data     string // an earlier world's
-	noServer bool   // config says what the listener is
+	closed   bool   // no network and no folder is open to operators
 }
 
 // both runs a test on SQLite and on PostgreSQL.
@@ -88,9 +88,14 @@ func start(t *testing.T, s setup) *world {
 	if w.data == "" {
 		w.data = t.TempDir()
 	}
-	text := "server: {listen: 127.0.0.1:0}\n"
-	if s.noServer || strings.Contains(s.config, "server:") {
+	const allowed = "allow_networks: [127.0.0.0/8, '::1/128']" // where the tests' servers are
+	text := "server: {listen: 127.0.0.1:0, local_roots: [" + os.TempDir() + "], " + allowed + "}\n"
+	switch {
+	case strings.Contains(s.config, "server: {"):
 		text = ""
+		s.config = strings.Replace(s.config, "server: {", "server: {"+allowed+", ", 1)
+	case s.closed:
+		text = "server: {listen: 127.0.0.1:0}\n"
 	}
 	if s.postgres {
 		s.dsn = servers.Postgres(t)
