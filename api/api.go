@@ -39,6 +39,8 @@ type API struct {
 	names  namer
 	static map[string][]byte // documents by path
 	wrong  []error           // what is wrong with the operations themselves
+
+	printing chan struct{} // a place for each PDF that is being made
 }
 
 // maxBody bounds a request's body in bytes, where an operation says nothing else.
@@ -53,7 +55,7 @@ func New(o Options) (*API, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{c: o.Control, log: o.Log, mux: http.NewServeMux()}
+	a := &API{c: o.Control, log: o.Log, mux: http.NewServeMux(), printing: make(chan struct{}, maxPrinting)}
 	config := huma.DefaultConfig("Landwaiter", o.Version)
 	config.Info.Description = description
 	a.names.taken = map[string]reflect.Type{}
@@ -80,6 +82,7 @@ func New(o Options) (*API, error) {
 var resources = []func(*API){
 	(*API).sessions, (*API).groups,
 	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration, (*API).connector,
+	(*API).reportDownloads,
 	(*API).ours,
 }
 

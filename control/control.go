@@ -41,6 +41,7 @@ type Store interface {
 	Disallow(ctx context.Context, unit int64, sha256 []byte) error
 	Letters(ctx context.Context, source string, after ledger.ID, n int) ([]ledger.Letter, error)
 	DropLetter(ctx context.Context, id ledger.ID) error
+	ReportStore
 	NounStore
 	UserStore
 	AddAudit(ctx context.Context, r ledger.AuditRow) error

@@ -42,6 +42,8 @@ var rules = map[string]Rule{
 	"onboarding.go":   {account.Operate, ledger.CategorySetting, false},
 	"onboarding.look": {account.Public, ledger.CategorySetting, true},
 
+	"report.download": {account.Read, ledger.CategoryScan, true},
+
 	"session.open":    {account.Public, ledger.CategoryUser, false},
 	"session.refresh": {account.Public, ledger.CategoryUser, true},
 	"session.close":   {account.Own, ledger.CategoryUser, false},
