@@ -75,6 +75,25 @@ func (r Role) May(p Permission) bool {
 	return p == Public
 }
 
+// rank orders roles by what they may do.
+func (r Role) rank() int {
+	switch r {
+	case Administrator, SSOAdministrator:
+		return 3
+	case TenantAdministrator:
+		return 2
+	case ReadOnlyAdministrator, SSOReadOnlyAdministrator:
+		return 1
+	}
+	return 0
+}
+
+// Known reports whether there is such a role to give.
+func (r Role) Known() bool { _, ok := roleNames[r]; return ok }
+
+// Within reports whether a role allows no more than another.
+func (r Role) Within(other Role) bool { return r.rank() <= other.rank() }
+
 // DefaultTenant is the number of the tenant that there is from the start, and
 // the one whose administrators may do what is System.
 const DefaultTenant = 1
@@ -141,4 +160,38 @@ type Session struct {
 	Before  []byte // of the one before, which must not come again
 	Created time.Time
 	Expires time.Time
+}
+
+// IsRoot reports whether a user can let others in again when nobody else can: an
+// administrator of all tenants who needs no provider to log in. One must remain.
+func (u User) IsRoot() bool { return u.Role == Administrator && u.Tenant == DefaultTenant }
+
+// An Admission says on what terms a user is added.
+type Admission struct {
+	Waiting int    // at most so many users without a role wait; 0 = any number
+	Setup   []byte // hash of the token of the first administrator, which is used up; nil = none
+}
+
+// A Token works once. We keep its hash.
+type Token struct {
+	Hash    []byte
+	Kind    string
+	Owner   uuid.UUID // zero = nobody's
+	Body    []byte    // what it stands for
+	Expires time.Time
+}
+
+// The kinds of tokens.
+const (
+	TokenSetup  = "setup"  // makes the first administrator
+	TokenReset  = "reset"  // sets a password
+	TokenSSO    = "sso"    // a login at a provider under way, by its state
+	TokenReplay = "replay" // a provider's assertion that was taken
+	TokenGrant  = "grant"  // a login at a provider that is done
+)
+
+// A TokenLimit bounds tokens of a kind.
+type TokenLimit struct {
+	Most int           // that are there at once
+	Gap  time.Duration // between two of one owner, the later of which replaces the earlier
 }

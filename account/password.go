@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
@@ -31,8 +32,14 @@ const (
 	saltSize    = 16
 )
 
-// hashing bounds the memory that hashes take: two at once.
-var hashing = semaphore.NewWeighted(2)
+// hashing bounds the memory that hashes take, two at once, and queue how many wait
+// for that: a flood of logins is turned away, not kept.
+var (
+	hashing = semaphore.NewWeighted(2)
+	queue   = semaphore.NewWeighted(maxHashes)
+)
+
+const maxHashes = 200
 
 // CheckPassword says what is wrong with a new password.
 func CheckPassword(password, login string) error {
@@ -63,12 +70,16 @@ func HashPassword(ctx context.Context, password string) (string, error) {
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashMemory, hashTime, hashThreads, b64.EncodeToString(salt), b64.EncodeToString(sum)), nil
 }
 
-func hash(ctx context.Context, password string, salt []byte, time, memory uint32, threads uint8) ([]byte, error) {
+func hash(ctx context.Context, password string, salt []byte, passes, memory uint32, threads uint8) ([]byte, error) {
+	if !queue.TryAcquire(1) {
+		return nil, &fault.Error{Op: "account", Kind: fault.Throttled, After: time.Second, Err: errors.New("too many log in at once")}
+	}
+	defer queue.Release(1)
 	if err := hashing.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
 	defer hashing.Release(1)
-	return argon2.IDKey([]byte(password), salt, time, memory, threads, hashSize), nil
+	return argon2.IDKey([]byte(password), salt, passes, memory, threads, hashSize), nil
 }
 
 // SamePassword reports whether phc is the hash of password. A user who is not
@@ -78,7 +89,7 @@ func SamePassword(ctx context.Context, phc, password string) (bool, error) {
 		return false, nil
 	}
 	var version int
-	var memory, time uint32
+	var memory, passes uint32
 	var threads uint8
 	parts := strings.Split(phc, "$")
 	salt, want := make([]byte, saltSize), []byte(nil)
@@ -86,16 +97,16 @@ func SamePassword(ctx context.Context, phc, password string) (bool, error) {
 	if known {
 		var serr, werr error
 		_, verr := fmt.Sscanf(parts[2], "v=%d", &version)
-		_, perr := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &time, &threads)
+		_, perr := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &threads)
 		salt, serr = base64.RawStdEncoding.DecodeString(parts[4])
 		want, werr = base64.RawStdEncoding.DecodeString(parts[5])
-		if err := errors.Join(verr, perr, serr, werr); err != nil || version != argon2.Version || memory > 1<<20 || time > 16 || threads == 0 || time == 0 {
+		if err := errors.Join(verr, perr, serr, werr); err != nil || version != argon2.Version || memory > 1<<20 || passes > 16 || threads == 0 || passes == 0 {
 			return false, fault.New(fault.Corrupt, "account", "", errors.New("a stored password cannot be read"))
 		}
 	} else {
-		memory, time, threads = hashMemory, hashTime, hashThreads
+		memory, passes, threads = hashMemory, hashTime, hashThreads
 	}
-	sum, err := hash(ctx, password, salt, time, memory, threads)
+	sum, err := hash(ctx, password, salt, passes, memory, threads)
 	if err != nil {
 		return false, err
 	}

@@ -70,7 +70,12 @@ func (t *Tokens) Read(token string, expired bool) (user, session uuid.UUID, err 
 		return user, session, bad
 	}
 	var c claims
-	_, perr := t.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return t.key, nil })
+	_, perr := t.parser.ParseWithClaims(token, &c, func(tok *jwt.Token) (any, error) {
+		if _, ok := tok.Header["crit"]; ok {
+			return nil, errToken // it must be understood, and we know none (RFC 7515 4.1.11)
+		}
+		return t.key, nil
+	})
 	if perr != nil && !(expired && onlyExpired(perr)) {
 		return user, session, bad
 	}

@@ -84,6 +84,7 @@ var resources = []func(*API){
 	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration, (*API).connector,
 	(*API).reportDownloads,
 	(*API).ours,
+	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
 }
 
 const description = `The REST API of MetaDefender Storage Security, as Landwaiter speaks it, and what it adds below /api/landwaiter/.

@@ -24,6 +24,14 @@ func (id *ID) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// given is the id of something that may be left out: nil if it is.
+func (id *ID) given() *ledger.ID {
+	if id == nil {
+		return nil
+	}
+	return &id.ID
+}
+
 // entries is the answer of an operation that lists.
 type entries[T any] struct {
 	Body struct {

@@ -32,6 +32,7 @@ const (
 	SealPool    = "pool"
 	SealSetting = "setting"
 	SealLogger  = "logger"
+	SealGrant   = "grant"
 )
 
 // RealTime is that a storage, or a folder of it, is watched.

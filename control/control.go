@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/http"
 	"os/user"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ type Store interface {
 	ReportStore
 	NounStore
 	UserStore
+	TenantStore
 	AddAudit(ctx context.Context, r ledger.AuditRow) error
 }
 
@@ -80,7 +82,18 @@ type Control struct {
 	// Checks looks at the parts of the daemon; nil where none runs.
 	Checks func(ctx context.Context) []Part
 
-	changing sync.Mutex // held while a noun is changed and put into force
+	// Mail sends mail; nil where that is not set up.
+	Mail Mailer
+
+	// Through makes connections to URLs that users name: identity providers.
+	// nil = directly.
+	Through http.RoundTripper
+
+	providers providers
+	strangers quota
+	logins    turns
+	ghosts    ghosts
+	changing  sync.Mutex // held while a noun is changed and put into force
 }
 
 // QuarantineUnit is the name of the unit that holds what is put away.

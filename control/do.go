@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/fault"
@@ -26,6 +28,9 @@ type act struct {
 	target string // what it is done to; never a secret
 	detail string // what else matters; never a secret
 	dryRun bool   // nothing is changed, so nothing is written down
+	// proven is who the caller turned out to be while it was done: a login has no
+	// caller before.
+	proven *account.Caller
 }
 
 // refusal is the error of a caller who may not, and unnamed of one who did not
@@ -72,11 +77,26 @@ func (c *Control) do(ctx context.Context, a act, f func(ctx context.Context, who
 		err = f(ctx, who)
 	}
 	rule := rules[a.action]
-	if (rule.Quiet || a.dryRun) && allowed || !named && !allowed {
-		return err // strangers' tries are counted, not kept: they would fill the audit
+	if a.proven != nil && a.proven.ID != (ledger.ID{}) {
+		who, named = *a.proven, true
+	}
+	if (rule.Quiet || a.dryRun) && allowed || !named && !allowed || rule.Need == account.Public && fault.Is(err, fault.Throttled) {
+		return err // what strangers may try without end would fill the audit
+	}
+	if !named {
+		missed, ok := c.strangers.take(time.Now())
+		if !ok {
+			return err
+		}
+		if missed > 0 {
+			a.detail = joinWords(a.detail, fmt.Sprintf("%d like this were not written down in the hours before", missed))
+		}
 	}
 	row := ledger.AuditRow{Tenant: who.Tenant, Who: who.Name, WhoID: who.ID, Type: ledger.UserAction, Category: rule.Category,
 		Action: a.action, Target: a.target, Detail: a.detail}
+	if rule.Need == account.Public {
+		row.Type = ledger.Access
+	}
 	switch {
 	case !allowed:
 		row.Type, row.Level, row.Detail = ledger.Access, ledger.Warning, "refused"

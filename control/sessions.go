@@ -14,23 +14,6 @@ import (
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
-// UserStore keeps users and their sessions.
-type UserStore interface {
-	User(ctx context.Context, id ledger.ID) (account.User, error)
-	UserOf(ctx context.Context, login string) (account.User, error)
-	UserByKey(ctx context.Context, sum []byte) (account.User, error)
-	UserBySSO(ctx context.Context, name string) (account.User, error)
-	Users(ctx context.Context, tenant int64) ([]account.User, error)
-	PutUser(ctx context.Context, u account.User) (account.User, error)
-	NoteLogin(ctx context.Context, id ledger.ID, ok bool) error
-	DeleteUser(ctx context.Context, id ledger.ID) error
-	AddSession(ctx context.Context, s account.Session) error
-	Session(ctx context.Context, id ledger.ID) (account.Session, error)
-	TurnSession(ctx context.Context, id ledger.ID, old, next []byte, expires time.Time) error
-	ProlongSession(ctx context.Context, id ledger.ID, expires time.Time) error
-	EndSessions(ctx context.Context, user, session ledger.ID) error
-}
-
 // A Grant is what a login gives: tokens, and until when they are good.
 type Grant struct {
 	User    account.User
@@ -58,36 +41,61 @@ func delay(failures int) time.Duration {
 	return min(time.Second<<min(failures-freeFailures, 20), maxDelay)
 }
 
+var errSoon = errors.New("too many failed logins: wait")
+
+// tooSoon is fault.Throttled, with the time to wait, if the next login must wait.
+func tooSoon(failures int, last time.Time) error {
+	if wait := time.Until(last.Add(delay(failures))); wait > 0 {
+		return &fault.Error{Op: "control.Authenticate", Kind: fault.Throttled, After: wait, Err: errSoon}
+	}
+	return nil
+}
+
 // Authenticate logs a user in. fault.Denied if name and password are not a
 // user's, or theirs has no role yet; fault.Throttled, with the time to wait,
 // after failed logins.
 func (c *Control) Authenticate(ctx context.Context, login, password string) (Grant, error) {
-	return get(ctx, c, act{action: "session.open", target: clip(login)}, func(ctx context.Context, _ account.Caller) (Grant, error) {
+	var proven account.Caller
+	return get(ctx, c, act{action: "session.open", target: clip(login), proven: &proven}, func(ctx context.Context, _ account.Caller) (Grant, error) {
 		u, err := c.Store.UserOf(ctx, strings.ToLower(strings.TrimSpace(login)))
-		known := err == nil
-		if err != nil && !fault.Is(err, fault.NotFound) {
+		if fault.Is(err, fault.NotFound) {
+			return Grant{}, c.ghosts.prove(ctx, login, password)
+		}
+		if err != nil {
 			return Grant{}, err
 		}
-		if wait := time.Until(u.Failed.Add(delay(u.Failures))); known && wait > 0 {
-			return Grant{}, &fault.Error{Op: "control.Authenticate", Kind: fault.Throttled, After: wait, Err: errors.New("too many failed logins: wait")}
-		}
-		same, err := account.SamePassword(ctx, u.Password, password)
-		switch {
-		case err != nil:
-			return Grant{}, err
-		case !same:
-			if known {
-				if err := c.Store.NoteLogin(ctx, u.ID, false); err != nil {
-					return Grant{}, err
-				}
-			}
-			return Grant{}, Unknown("control.Authenticate", errLogin)
-		}
-		if err := c.Store.NoteLogin(ctx, u.ID, true); err != nil {
+		proven = account.Caller{ID: u.ID, Name: u.Login, Role: u.Role, Tenant: u.Tenant}
+		if u, err = c.prove(ctx, u.ID, password); err != nil {
 			return Grant{}, err
 		}
 		return c.open(ctx, u)
 	})
+}
+
+// prove checks a user's password, one guess at a time, and counts what fails.
+func (c *Control) prove(ctx context.Context, id ledger.ID, password string) (u account.User, err error) {
+	done, err := c.logins.take(ctx, id)
+	if err != nil {
+		return u, err
+	}
+	defer done()
+	if u, err = c.Store.User(ctx, id); err != nil {
+		return u, unknownIf("control.Authenticate", err)
+	}
+	if err := tooSoon(u.Failures, u.Failed); err != nil {
+		return u, err
+	}
+	same, err := account.SamePassword(ctx, u.Password, password)
+	if err != nil {
+		return u, err
+	}
+	if err := c.Store.NoteLogin(context.WithoutCancel(ctx), u.ID, same); err != nil { // whoever hangs up has guessed all the same
+		return u, err
+	}
+	if !same {
+		return u, Unknown("control.Authenticate", errLogin)
+	}
+	return u, nil
 }
 
 // clip bounds a word that a stranger sent.
@@ -112,8 +120,8 @@ func (c *Control) open(ctx context.Context, u account.User) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	if err := c.Store.AddSession(ctx, s); err != nil {
-		return Grant{}, err
+	if err := c.Store.AddSession(ctx, s, u); err != nil {
+		return Grant{}, unknownIf("control.Authenticate", err)
 	}
 	return Grant{User: u, Access: access, Expires: expires, Refresh: refresh, Until: s.Expires}, nil
 }
@@ -155,6 +163,36 @@ func (c *Control) Logout(ctx context.Context) error {
 		if who.Session == uuid.Nil {
 			return nil // an API key has no session
 		}
+		return endedIs(c.Store.EndSession(ctx, who.ID, who.Session))
+	})
+}
+
+// endedIs takes a session that is not there for one that has ended.
+func endedIs(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// Sessions lists the caller's sessions, the newest first.
+func (c *Control) Sessions(ctx context.Context) ([]account.Session, error) {
+	return get(ctx, c, act{action: "session.list"}, func(ctx context.Context, who account.Caller) ([]account.Session, error) {
+		return c.Store.Sessions(ctx, who.ID)
+	})
+}
+
+// EndSession ends a session of the caller's, fault.NotFound if they have none of
+// the ID.
+func (c *Control) EndSession(ctx context.Context, id ledger.ID) error {
+	return c.do(ctx, act{action: "session.end", target: id.String()}, func(ctx context.Context, who account.Caller) error {
+		return c.Store.EndSession(ctx, who.ID, id)
+	})
+}
+
+// EndOthers ends all sessions of the caller's but the one they ask with.
+func (c *Control) EndOthers(ctx context.Context) error {
+	return c.do(ctx, act{action: "session.end", target: "all others"}, func(ctx context.Context, who account.Caller) error {
 		return c.Store.EndSessions(ctx, who.ID, who.Session)
 	})
 }

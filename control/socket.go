@@ -65,6 +65,17 @@ func Handler(c *Control) http.Handler {
 	serve(mux, "drop-message", func(ctx context.Context, id string) iter.Seq2[Effect, error] { return one(c.DropMessage(ctx, id)) })
 	serve(mux, "pools", func(ctx context.Context, _ struct{}) iter.Seq2[[]scan.PoolStatus, error] { return one(c.Pools(ctx)) })
 	serve(mux, "test-engines", func(ctx context.Context, pool string) iter.Seq2[Tested, error] { return c.TestEngines(ctx, pool) })
+	serve(mux, "members", func(ctx context.Context, _ struct{}) iter.Seq2[[]Member, error] { return one(c.Members(ctx)) })
+	serve(mux, "add-member", func(ctx context.Context, m MemberChange) iter.Seq2[Effect, error] { return one(c.AddMember(ctx, m)) })
+	serve(mux, "remove-member", func(ctx context.Context, login string) iter.Seq2[Effect, error] {
+		return one(c.RemoveMember(ctx, login))
+	})
+	serve(mux, "member-role", func(ctx context.Context, m MemberChange) iter.Seq2[Effect, error] {
+		return one(c.SetMemberRole(ctx, m))
+	})
+	serve(mux, "member-password", func(ctx context.Context, m MemberChange) iter.Seq2[Effect, error] {
+		return one(c.SetMemberPassword(ctx, m))
+	})
 	return mux
 }
 
@@ -304,4 +315,29 @@ func (r *Remote) Pools(ctx context.Context) ([]scan.PoolStatus, error) {
 // TestEngines is Control.TestEngines.
 func (r *Remote) TestEngines(ctx context.Context, pool string) iter.Seq2[Tested, error] {
 	return call[Tested](ctx, r, "test-engines", pool)
+}
+
+// Members is Control.Members.
+func (r *Remote) Members(ctx context.Context) ([]Member, error) {
+	return only(call[[]Member](ctx, r, "members", struct{}{}))
+}
+
+// AddMember is Control.AddMember.
+func (r *Remote) AddMember(ctx context.Context, m MemberChange) (Effect, error) {
+	return only(call[Effect](ctx, r, "add-member", m))
+}
+
+// RemoveMember is Control.RemoveMember.
+func (r *Remote) RemoveMember(ctx context.Context, login string) (Effect, error) {
+	return only(call[Effect](ctx, r, "remove-member", login))
+}
+
+// SetMemberRole is Control.SetMemberRole.
+func (r *Remote) SetMemberRole(ctx context.Context, m MemberChange) (Effect, error) {
+	return only(call[Effect](ctx, r, "member-role", m))
+}
+
+// SetMemberPassword is Control.SetMemberPassword.
+func (r *Remote) SetMemberPassword(ctx context.Context, m MemberChange) (Effect, error) {
+	return only(call[Effect](ctx, r, "member-password", m))
 }

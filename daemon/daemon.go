@@ -43,6 +43,9 @@ type Options struct {
 	// Ready is called with the listener's address ("" if there is none) when the
 	// daemon is ready.
 	Ready func(addr string)
+	// Setup is called with the command that makes the first administrator, while
+	// there is none; nil = it is logged.
+	Setup func(command string)
 	// Version is of this release, for the API's document.
 	Version string
 }

@@ -37,6 +37,13 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	addr := ""
+	if listener != nil {
+		addr = listener.Addr().String()
+	}
+	if err := d.setup(ctx, addr); err != nil {
+		d.log.Warn("nobody can become the first administrator over the API: use landwaiter user add", "err", err)
+	}
 	socket, err := d.listenSocket()
 	if err != nil {
 		if listener != nil {
@@ -64,6 +71,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.feeds.run(gctx, d) })
 	g.Go(func() error { return d.discover(gctx) })
 	g.Go(func() error { return d.reopen(gctx) })
+	g.Go(func() error { return d.follow(gctx) })
 	g.Go(func() error { return d.expire(gctx) })
 	g.Go(func() error { return watchdog(gctx, d.log, d.db.Ping) })
 	g.Go(func() error { return d.reloads(gctx, hup) })
@@ -75,10 +83,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		g.Go(func() error { return d.once(gctx) })
 	}
 	if d.o.Ready != nil {
-		addr := ""
-		if listener != nil {
-			addr = listener.Addr().String()
-		}
 		d.o.Ready(addr)
 	}
 	if err := notify("READY=1"); err != nil {

@@ -129,3 +129,12 @@ func (db *DB) DeleteNoun(ctx context.Context, tenant int64, kind ledger.Kind, id
 		return db.announce(ctx, c)
 	})
 }
+
+// NounsMark is something that differs once any noun has changed.
+func (db *DB) NounsMark(ctx context.Context) (mark string, err error) {
+	err = db.query(ctx, "SELECT count(*), CAST(coalesce(sum(rev), 0) AS BIGINT), coalesce(max(changed), 0) FROM nouns", func(c cells) error {
+		mark = fmt.Sprint(c.i(0), c.i(1), c.i(2))
+		return nil
+	})
+	return mark, err
+}

@@ -66,6 +66,11 @@ var suite = []struct {
 	{"scans", testScans},
 	{"quarantine", testQuarantine},
 	{"letters", testLetters},
+	{"users", testUsers},
+	{"last administrator", testLastAdministrator},
+	{"sessions", testSessions},
+	{"tokens", testTokens},
+	{"tenants", testTenants},
 }
 
 func TestSQLite(t *testing.T) {

@@ -58,6 +58,7 @@ var mayImportBelow = map[string][]string{
 	"scan/archive":           {"scan"}, // engines open archives
 	"scan/box":               {"scan"}, // in a box
 	"events":                 {"connectors"},
+	"account/sso":            {"control", "api"},   // who somebody is to their provider
 	"remediation/quarantine": {"control", "store"}, // what an operator asks of it
 }
 

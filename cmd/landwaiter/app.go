@@ -20,9 +20,10 @@ import (
 	"github.com/landwaiter/landwaiter/ledger"
 )
 
-// App is what commands run with: where they write, what the global flags say,
+// App is what commands run with: where they read and write, what the global flags say,
 // and the rest of the program.
 type App struct {
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Env            []string
 	Color          bool
@@ -43,6 +44,8 @@ type Program struct {
 	// Dial finds the running daemon by the socket in its data folder, or opens
 	// the ledger itself where none runs.
 	Dial func(ctx context.Context, o config.Options) (backend, error)
+	// Init makes the ledger where there is none.
+	Init func(ctx context.Context, o config.Options) error
 	// Doctor and Fsck look at the set-up and at stored state.
 	Doctor func(ctx context.Context, o config.Options) checks
 	Fsck   func(ctx context.Context, o config.Options, f daemon.FsckOptions) checks
@@ -61,6 +64,7 @@ type backend interface {
 	engineLister
 	deadLetters
 	feedLister
+	memberKeeper
 	Close() error
 }
 
@@ -87,6 +91,7 @@ type cli struct {
 	Storage    storageCmd    `cmd:"" help:"Show the storage units and how much of them is covered."`
 	Source     sourceCmd     `cmd:"" help:"Show the sources and hooks that tell of changes."`
 	Engine     engineCmd     `cmd:"" help:"Show the engines, and make them prove themselves."`
+	User       userCmd       `cmd:"" help:"List, add, change and remove users."`
 	Dlq        dlqCmd        `cmd:"" help:"List and replay entries that failed."`
 	Doctor     doctorCmd     `cmd:"" help:"Check the set-up."`
 	Conform    conformCmd    `cmd:"" help:"Prove a storage: what it can do, and that it keeps its promises."`

@@ -41,6 +41,8 @@ type fake struct {
 	feeds   []control.Feed
 	letters []control.Message
 	dropped []string
+	members []control.Member
+	changes []control.MemberChange
 	err     error
 	fail    map[string]error // by id
 	closed  bool
@@ -74,6 +76,20 @@ func (f *fake) Quarantined(context.Context, string) iter.Seq2[control.Quarantine
 func (f *fake) Restore(_ context.Context, r control.RestoreRequest) (control.Effect, error) {
 	f.restore = append(f.restore, r)
 	return control.Effect{ID: r.ID, State: "done", Key: "k"}, f.fail[r.ID]
+}
+func (f *fake) Members(context.Context) ([]control.Member, error) { return f.members, f.err }
+func (f *fake) AddMember(_ context.Context, m control.MemberChange) (control.Effect, error) {
+	f.changes = append(f.changes, m)
+	return control.Effect{State: "done", Key: m.Login}, f.err
+}
+func (f *fake) RemoveMember(_ context.Context, login string) (control.Effect, error) {
+	return control.Effect{State: "done", Key: login}, f.fail[login]
+}
+func (f *fake) SetMemberRole(ctx context.Context, m control.MemberChange) (control.Effect, error) {
+	return f.AddMember(ctx, m)
+}
+func (f *fake) SetMemberPassword(ctx context.Context, m control.MemberChange) (control.Effect, error) {
+	return f.AddMember(ctx, m)
 }
 func (f *fake) Purge(_ context.Context, id string, dry bool) (control.Effect, error) {
 	f.purged = append(f.purged, fmt.Sprint(id, dry))

@@ -20,7 +20,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	code := run(ctx, os.Args[1:], &App{
-		Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Environ(), Color: colored(os.Stdout, os.Getenv), Program: program(os.Stderr),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Environ(), Color: colored(os.Stdout, os.Getenv), Program: program(os.Stderr),
 	})
 	stop()
 	os.Exit(code)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -18,8 +20,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code":   code,
-			"doctor": doctor,
+			"code":    code,
+			"doctor":  doctor,
+			"waitfor": waitFor,
 		},
 	})
 }
@@ -47,5 +50,19 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 func doctor(ts *testscript.TestScript, _ bool, args []string) {
 	if err := ts.Exec("landwaiter", append([]string{"doctor"}, args...)...); err != nil {
 		ts.Logf("%v", err)
+	}
+}
+
+// waitfor FILE waits until there is such a file, for half a minute at most.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor file")
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		} else if time.Now().After(end) {
+			ts.Fatalf("%v", err)
+		}
 	}
 }

@@ -28,7 +28,7 @@ import (
 // program is the rest of the program as the commands see it.
 func program(stderr io.Writer) Program {
 	p := &wired{stderr: stderr}
-	return Program{Serve: p.serve, Watch: p.watch, Scan: p.scan, Dial: p.dial, Doctor: p.doctor, Fsck: p.fsck,
+	return Program{Serve: p.serve, Watch: p.watch, Scan: p.scan, Dial: p.dial, Init: p.init, Doctor: p.doctor, Fsck: p.fsck,
 		Conform: p.conform, Storages: all.Schemes(), Engines: engines.Schemes(), Sources: sources.Schemes()}
 }
 
@@ -63,7 +63,13 @@ func (p *wired) serve(ctx context.Context, o ServeOptions) error {
 	if len(c.Units) == 0 && len(c.Accounts) == 0 {
 		log.Warn("nothing is watched: there is no unit; use --watch DIR, or units in the configuration")
 	}
-	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine, Version: version(),
+	setup := func(command string) {
+		_, _ = fmt.Fprintf(p.stderr, "There is no administrator yet. Within 24 hours, with a password of your own, run:\n\n  %s\n\n", command)
+	}
+	if c.Log.Format == "json" {
+		setup = nil // whoever reads JSON wants nothing else
+	}
+	d, err := daemon.Open(ctx, daemon.Options{Config: c, Log: log, Load: load, Quarantine: o.Quarantine, Setup: setup, Version: version(),
 		Finished: func(e *ledger.Entry) { logEntry(log, e) },
 		Ready: func(addr string) {
 			log.Info("ready", "version", version(), "listen", addr, "data", c.Data, "units", len(c.Units))
@@ -230,6 +236,18 @@ func (p *wired) dial(ctx context.Context, o config.Options) (backend, error) {
 		return nil, err
 	}
 	return daemon.OpenControl(ctx, c, p.logger(c))
+}
+
+func (p *wired) init(ctx context.Context, o config.Options) error {
+	o.Unresolved = true
+	c, err := config.Load(o)
+	if err == nil {
+		err = c.Resolve("store")
+	}
+	if err != nil {
+		return err
+	}
+	return daemon.Init(ctx, c, p.logger(c))
 }
 
 func (p *wired) conform(ctx context.Context, o ConformOptions, tell func(connectors.Finding)) error {

@@ -56,6 +56,9 @@ func TestServer(t *testing.T) {
 		}
 	}()
 	server := "http://" + <-ready
+	if _, err := d.Control().Store.PutUser(ctx, account.User{Login: "other", Role: account.TenantAdministrator}); err != nil {
+		t.Fatal(err)
+	}
 	key, sum := account.NewSecret("lw")
 	if _, err := d.Control().Store.PutUser(ctx, account.User{Login: "robot", Role: account.Administrator, APIKey: sum}); err != nil {
 		t.Fatal(err)
@@ -94,6 +97,7 @@ func TestServer(t *testing.T) {
 		{"infected", []string{"entries", "--unit", name}}, {"quarantine", []string{"explain", name, "bad.txt"}}, {"ok", []string{"storage", "list"}},
 		{name, []string{"storage", "coverage"}}, {"builtin", []string{"engine", "list"}}, {"builtin", []string{"engine", "test"}}, {"planned", []string{"quarantine", "restore", "--dry-run", id}},
 		{"done", []string{"quarantine", "restore", id}}, {"", []string{"dlq", "list"}}, {"", []string{"dlq", "messages"}}, {"", []string{"source", "list"}},
+		{"robot", []string{"user", "list"}}, {"is ReadOnlyAdministrator", []string{"user", "role", "other", "ReadOnlyAdministrator"}}, {"removed", []string{"user", "remove", "other"}},
 	} {
 		if got := said(0, with(c.args...)...); !strings.Contains(got, c.want) {
 			t.Errorf("%v: no %q in %s", c.args, c.want, got)

@@ -18,7 +18,7 @@ import (
 func keep(t *testing.T, w *world, name, group string) ledger.Noun {
 	t.Helper()
 	c := w.d.Control()
-	body, err := json.Marshal(control.UnitBody{URL: "s3://bucket?endpoint=http://127.0.0.1:1", Options: map[string]string{"secret_access_key": c.Seal.Seal(control.SealUnit, "planted-"+name)}, ReadOnly: true})
+	body, err := json.Marshal(control.UnitBody{URL: "s3://bucket?endpoint=http://127.0.0.1:1", Options: map[string]string{"access_key": c.Seal.Seal(control.SealUnit, "AKID"), "secret_key": c.Seal.Seal(control.SealUnit, "planted-"+name)}, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func secretOf(t *testing.T, w *world, unit string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return body.Options["secret_access_key"]
+	return body.Options["secret_key"]
 }
 
 // TestRotatedSecrets: what was sealed with the old key opens with the new one,

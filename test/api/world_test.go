@@ -64,6 +64,8 @@ const password = "correct horse battery"
 type setup struct {
 	config   string // YAML; DATA and INBOX stand for the world's folders
 	postgres bool
+	dsn      string // of a PostgreSQL that is there
+	later    bool   // a further node: the users are there
 	data     string // an earlier world's
 }
 
@@ -87,7 +89,10 @@ func start(t *testing.T, s setup) *world {
 	}
 	text := "server: {listen: 127.0.0.1:0}\n"
 	if s.postgres {
-		text += "store: {dsn: " + servers.Postgres(t) + "}\n"
+		s.dsn = servers.Postgres(t)
+	}
+	if s.dsn != "" {
+		text += "store: {dsn: \"" + s.dsn + "\"}\n"
 	}
 	text += strings.NewReplacer("DATA", w.data, "INBOX", w.inbox).Replace(s.config)
 	file := filepath.Join(w.data, "landwaiter.yaml")
@@ -134,7 +139,7 @@ func start(t *testing.T, s setup) *world {
 	case <-time.After(30 * time.Second):
 		t.Fatal("not ready in 30 s")
 	}
-	if s.data == "" {
+	if s.data == "" && !s.later {
 		for login, role := range map[string]account.Role{"admin": account.Administrator, "reader": account.ReadOnlyAdministrator, "nobody": account.None} {
 			w.user(login, role, account.DefaultTenant)
 		}
@@ -195,12 +200,31 @@ func (w *world) session(u account.User) *client {
 	_, s.Refresh = account.NewSecret("")
 	token, _, err := c.Tokens.Issue(u.ID, s.ID)
 	if err == nil {
-		err = c.Store.AddSession(context.Background(), s)
+		u, err = c.Store.User(context.Background(), u.ID) // as they are now
+	}
+	if err == nil {
+		err = c.Store.AddSession(context.Background(), s, u)
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return &client{w: w, token: token}
+}
+
+// withKey gives a user an API key and calls with it.
+func (w *world) withKey(u account.User) *client {
+	w.t.Helper()
+	c := &client{w: w}
+	store := w.d.Control().Store
+	u, err := store.User(context.Background(), u.ID)
+	if err == nil {
+		c.key, u.APIKey = account.NewSecret("")
+		_, err = store.PutUser(context.Background(), u)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
 }
 
 // admin is the administrator of the default tenant.

@@ -11,7 +11,7 @@ modules=(
 	github.com/nats-io/nats-server/v2@v2.15.2
 )
 # Servers that are Node programs, in a folder of their own.
-node=(azurite@3.35.0 fauxqs@1.9.2)
+node=(azurite@3.35.0 fauxqs@1.9.2 oidc-provider@9.13.3)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/landwaiter/servers/bin
 
 missing=()
