@@ -19,8 +19,9 @@ import (
 // maxPrinting is how many PDFs are made at a time: each takes some 20 MiB.
 const maxPrinting = 2
 
-// A reportFilter is the query of a report's files: that of the list of files.
-type reportFilter struct {
+// A ReportFilter is the query of a report's files: that of the list of files. Its
+// name begins with a capital because huma passes over what is embedded otherwise.
+type ReportFilter struct {
 	StartDate    time.Time `query:"startDate" doc:"Discovered at or after."`
 	EndDate      time.Time `query:"endDate" doc:"Discovered before."`
 	Search       string    `query:"search" maxLength:"1024" doc:"Part of the path."`
@@ -34,7 +35,7 @@ type reportFilter struct {
 	Remediations []int     `query:"remediations" maxItems:"200"`
 }
 
-func (in *reportFilter) filter() ledger.FileFilter {
+func (in *ReportFilter) filter() ledger.FileFilter {
 	f := ledger.FileFilter{From: in.StartDate, To: in.EndDate, Codes: in.Codes, Detected: in.Detected, Vulns: in.Vulns, HasVulns: yesOrNo(in.HasVulns), Sensitive: yesOrNo(in.DLP)}
 	for _, n := range in.Processing {
 		f.Processing = append(f.Processing, ledger.Processing(n))
@@ -71,7 +72,7 @@ func (a *API) reportDownloads() {
 		func(ctx context.Context, in *struct {
 			ScanID ID     `path:"scanId" doc:"The scan's id."`
 			Format string `query:"format" enum:"pdf,csv" default:"pdf"`
-			reportFilter
+			ReportFilter
 		}) (*huma.StreamResponse, error) {
 			r, files, err := a.c.Report(ctx, in.ScanID.ID, in.filter())
 			if err != nil {

@@ -81,7 +81,7 @@ func (c *charset) shown(s string) string {
 	var b strings.Builder
 	marks := 0
 	for i, r := range s {
-		if unicode.In(r, unicode.Mn, unicode.Me) {
+		if r >= 0x300 && unicode.In(r, unicode.Mn, unicode.Me) {
 			marks++
 		} else {
 			marks = 0

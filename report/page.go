@@ -2,6 +2,7 @@ package report
 
 import (
 	"sort"
+	"unicode/utf8"
 
 	"codeberg.org/go-pdf/fpdf"
 )
@@ -40,8 +41,8 @@ var (
 type pen struct {
 	*fpdf.Fpdf
 	chars *charset
-	size  float64      // of the letters, in mm
-	wide  map[rune]int // widths in thousandths of size
+	size  float64        // of the letters, in mm
+	wide  [1 << 16]int32 // widths of letters in thousandths of size, and 1; 0 = not asked yet
 }
 
 // turn goes to a page that is there. Each page says for itself in which colours
@@ -107,33 +108,32 @@ func (p *pen) width(line string) float64 {
 }
 
 func (p *pen) advance(r rune) int {
-	w, ok := p.wide[r]
-	if !ok {
-		w = p.GetStringSymbolWidth(string(r))
-		p.wide[r] = w
+	if p.wide[r] == 0 {
+		p.wide[r] = 1 + int32(p.GetStringSymbolWidth(string(r)))
 	}
-	return w
+	return int(p.wide[r] - 1)
 }
 
 // fit is what of text, made printable, fits into a line of a width.
 func (p *pen) fit(text string, width float64) string { return p.fold(text, width, 1)[0] }
 
-// longest bounds how many characters of a text are looked at from each end: no
-// cell holds as many.
-const longest = 400
+// narrow is the width of a narrow letter, in thousandths of its size: of a long
+// text no more is looked at than would fit if all were as narrow.
+const narrow = 200
 
 // fold breaks text, made printable, into at most so many lines of a width. Of a
 // longer one the middle is left out: names begin and end with what tells them
 // apart.
 func (p *pen) fold(text string, width float64, lines int) []string {
-	if len(text) > 8*longest { // a character has 4 bytes at most
-		text = text[:4*longest] + text[len(text)-4*longest:]
+	limit := int(width / p.size * 1000)
+	most := lines*limit/narrow + 1
+	if len(text) > 2*utf8.UTFMax*most {
+		text = text[:utf8.UTFMax*most] + text[len(text)-utf8.UTFMax*most:]
 	}
 	letters := []rune(p.chars.shown(text))
-	if len(letters) > 2*longest {
-		letters = append(letters[:longest:longest], letters[len(letters)-longest:]...)
+	if len(letters) > 2*most {
+		letters = append(letters[:most:most], letters[len(letters)-most:]...)
 	}
-	limit := int(width / p.size * 1000)
 	if rows, ok := p.rows(letters, limit, lines); ok {
 		return rows
 	}

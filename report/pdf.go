@@ -60,7 +60,7 @@ func newPen(r *Report) (*pen, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "report.PDF", "", err)
 	}
-	p := &pen{Fpdf: fpdf.New("L", "mm", "A4", ""), chars: chars, wide: map[rune]int{}}
+	p := &pen{Fpdf: fpdf.New("L", "mm", "A4", ""), chars: chars}
 	p.SetAutoPageBreak(false, 0)
 	p.SetCatalogSort(true)
 	p.SetCreationDate(r.Time.UTC())

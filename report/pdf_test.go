@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"flag"
+	"iter"
 	"os"
 	"runtime"
 	"strings"
@@ -14,6 +15,9 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/landwaiter/landwaiter/ledger"
+	"github.com/landwaiter/landwaiter/object"
 )
 
 var update = flag.Bool("update", false, "write testdata")
@@ -108,33 +112,43 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// TestManyFiles: of more than MaxFiles the first are shown, in bounded memory.
+// TestManyFiles: of more than MaxFiles the first are shown, in bounded memory,
+// also if every name is as long as names get.
 func TestManyFiles(t *testing.T) {
+	long := object.FormatKey(strings.Repeat("\xff", 2000) + "/" + strings.Repeat("я", 1000))
+	widest := func(yield func(File, error) bool) {
+		f := File{Key: long, Threat: long, Size: 1 << 30, Verdict: "infected", Decision: "blocked", Time: day, Actions: []ledger.ActionRecord{{Type: long}}}
+		for i := 0; i <= MaxFiles && yield(f, nil); i++ {
+			f.Time = f.Time.Add(time.Second)
+		}
+	}
 	r := sample()
 	r.Total = 48_211
-	before, began := heap(), time.Now()
-	var w scale
-	if err := PDF(&w, r, many(MaxFiles+1)); err != nil {
-		t.Fatal(err)
-	}
-	took := time.Since(began)
-	extra := int64(w.heap) - int64(before)
-	keep(t, "many", w.Bytes())
-	got := pages(t, w.Bytes())
-	rows := 0
-	for _, p := range got[1:] {
-		rows += strings.Count(p, "B\n")
-	}
-	t.Logf("files=%d pages=%d bytes=%d took=%s extra=%d KiB", rows, len(got), w.Len(), took.Round(time.Millisecond), extra>>10)
-	if rows != MaxFiles {
-		t.Errorf("%d files are shown", rows)
-	}
-	const note = "10,000 of 48,211 files are shown.\n"
-	if !strings.Contains(got[0], note) || !strings.Contains(got[len(got)-1], note) {
-		t.Error("it does not say that not all are shown")
-	}
-	if extra > 64<<20 {
-		t.Errorf("it took %d bytes of memory", extra)
+	for name, files := range map[string]iter.Seq2[File, error]{"ordinary": many(MaxFiles + 1), "widest": widest} {
+		before, began := heap(), time.Now()
+		var w scale
+		if err := PDF(&w, r, files); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(began)
+		extra := int64(w.heap) - int64(before)
+		keep(t, name, w.Bytes())
+		got := pages(t, w.Bytes())
+		rows := 0
+		for _, p := range got[1:] {
+			rows += strings.Count(p, "B\n")
+		}
+		t.Logf("%s: files=%d pages=%d bytes=%d took=%s extra=%d KiB", name, rows, len(got), w.Len(), took.Round(time.Millisecond), extra>>10)
+		if rows != MaxFiles {
+			t.Errorf("%s: %d files are shown", name, rows)
+		}
+		const note = "10,000 of 48,211 files are shown.\n"
+		if !strings.Contains(got[0], note) || !strings.Contains(got[len(got)-1], note) {
+			t.Errorf("%s: it does not say that not all are shown", name)
+		}
+		if extra > 64<<20 {
+			t.Errorf("%s: it took %d bytes of memory", name, extra)
+		}
 	}
 }
 

@@ -17,8 +17,6 @@ import (
 
 	"github.com/landwaiter/landwaiter/ledger"
 	"github.com/landwaiter/landwaiter/object"
-	"github.com/landwaiter/landwaiter/scan"
-	"github.com/landwaiter/landwaiter/workflow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,25 +35,22 @@ var hostile = []string{"\u202egnp.exe", "a\x00b\x1b[31m", "\xff\xfe\xfd.bin", "ç
 
 // many makes n files of all sorts.
 func many(n int) iter.Seq2[File, error] {
-	reasons := []scan.Reason{scan.TooLarge, scan.Encrypted, scan.Timeout, scan.EngineUnavailable, scan.ArchiveDepth}
+	reasons := []File{{Reason: "too_large"}, {Reason: "encrypted"}, {Reason: "timeout"}, {Reason: "engine_unavailable"}, {Reason: "archive_depth"}}
 	threats := []string{"Win.Test.EICAR_HDB-1", "Trojan.GenericKD.4711", "Doc.Downloader.Emotet", "PUA.Adware"}
 	return func(yield func(File, error) bool) {
 		for i := range n {
-			e := ledger.Entry{UnitName: "finance-archive", State: ledger.Finished, Outcome: ledger.OutcomeDone, Size: int64(i*i) % 90_000_000, Finished: day.Add(time.Duration(i*7919%93600) * time.Second),
-				Key: fmt.Sprintf("incoming/2026/%s/invoice %05d from supplier.pdf", []string{"acme", "globex corporation", "initech"}[i%3], i), Verdict: scan.Clean, Decision: workflow.Allowed}
+			f := File{Unit: "finance-archive", State: "finished", Outcome: ledger.OutcomeDone, Size: int64(i*i) % 90_000_000, Time: day.Add(time.Duration(i*7919%93600) * time.Second),
+				Key: fmt.Sprintf("incoming/2026/%s/invoice %05d from supplier.pdf", []string{"acme", "globex corporation", "initech"}[i%3], i), Verdict: "clean", Decision: "allowed"}
 			switch {
 			case i%11 == 3:
-				e.Verdict, e.Threat, e.Decision = scan.Infected, threats[i/11%4], workflow.Blocked
+				f.Verdict, f.Threat, f.Decision = "infected", threats[i/11%4], "blocked"
+				f.Actions = []ledger.ActionRecord{{Type: "tag", State: "done", Target: "x:y"}, {Type: "quarantine", State: "refused", Target: "q:z"}}
 			case i%17 == 5:
-				e.Verdict, e.Reason, e.Decision = scan.NotScanned, reasons[i/17%5], workflow.Held
+				f.Verdict, f.Reason, f.Decision = "not_scanned", reasons[i/17%5].Reason, "held"
 			case i%41 == 7:
-				e.Verdict, e.Outcome, e.Decision, e.Error = scan.None, ledger.OutcomeFailed, "", "the storage did not answer: connection refused"
+				f.Verdict, f.Outcome, f.Decision, f.Error = "", ledger.OutcomeFailed, "", "the storage did not answer: connection refused"
 			case i%29 == 9:
-				e.Key = hostile[i/29%len(hostile)]
-			}
-			f := e.Record()
-			if e.Verdict == scan.Infected {
-				f.Actions = append(f.Actions, ledger.ActionRecord{Type: "tag", State: "done", Target: "x:y"}, ledger.ActionRecord{Type: "quarantine", State: "refused", Target: "q:z"})
+				f.Key = object.FormatKey(hostile[i/29%len(hostile)])
 			}
 			if !yield(f, nil) {
 				return
