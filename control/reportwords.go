@@ -23,14 +23,18 @@ func filterWords(f ledger.FileFilter) (words []string) {
 			words = append(words, fmt.Sprintf(form, args...))
 		}
 	}
-	add(f.Search != "", "path contains %q", object.FormatKey(f.Search))
+	add(f.Search != "", "path contains %s", object.FormatKey(f.Search))
 	add(!f.From.IsZero(), "found from %s UTC", f.From.UTC().Format(time.DateTime))
 	add(!f.To.IsZero(), "found before %s UTC", f.To.UTC().Format(time.DateTime))
+	add(f.Types != nil, "type %s", either(f.Types, func(t ledger.ScanType) string { return scanTypeWords[t] }))
+	for _, h := range f.Workflows {
+		words = append(words, "workflow snapshot "+h.String()[:12])
+	}
 	add(f.Processing != nil, "state %s", either(f.Processing, func(p ledger.Processing) string { return processingWords[p] }))
 	add(f.Results != nil, "result %s", either(f.Results, func(r ledger.Result) string { return resultWords[r] }))
 	add(f.Codes != nil, "verdict %s", either(f.Codes, func(n int) string { return strings.ToLower(scan.CodeName(n)) }))
-	add(f.Detected != nil, "found by %s engines", either(f.Detected, nil))
-	add(f.Vulns != nil, "%s vulnerabilities", either(f.Vulns, nil))
+	add(f.Detected != nil, "engines that found something: %s", either(f.Detected, nil))
+	add(f.Vulns != nil, "vulnerabilities: %s", either(f.Vulns, nil))
 	if f.HasVulns != nil {
 		words = append(words, with(*f.HasVulns)+" vulnerabilities")
 	}
@@ -49,7 +53,7 @@ func with(is bool) string {
 }
 
 // either names some of several values; one that has no name stays a number.
-func either[T ~int](values []T, name func(T) string) string {
+func either[T ~int | ~uint8](values []T, name func(T) string) string {
 	list := make([]string, len(values))
 	for i, v := range values {
 		if name != nil {

@@ -168,10 +168,11 @@ func (p *pen) columns(x, y, w, h float64, list []bucket) {
 	if len(list) > 1 && list[1].from.Sub(list[0].from) >= 24*time.Hour {
 		form = time.DateOnly
 	}
-	p.write(left, down+4, list[0].from.Format(form))
+	span := list[0].from.Format(form)
 	if len(list) > 1 {
-		p.writeRight(right, down+4, list[len(list)-1].from.Format(form))
+		span += " to " + list[len(list)-1].from.Format(form)
 	}
+	p.write(left, down+4, span)
 	p.key(left, y+h-2.5, red, "infected or suspicious")
 	p.key(left+38, y+h-2.5, blue, "all others")
 }
