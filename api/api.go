@@ -40,7 +40,8 @@ type API struct {
 	static map[string][]byte // documents by path
 	wrong  []error           // what is wrong with the operations themselves
 
-	after []func() // corrects the document where operations read their bodies themselves
+	after    []func()      // corrects the document where operations read their bodies themselves
+	printing chan struct{} // a place for each PDF that is being made
 }
 
 // maxBody bounds a request's body in bytes, where an operation says nothing else.
@@ -55,7 +56,7 @@ func New(o Options) (*API, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{c: o.Control, log: o.Log, mux: http.NewServeMux()}
+	a := &API{c: o.Control, log: o.Log, mux: http.NewServeMux(), printing: make(chan struct{}, maxPrinting)}
 	config := huma.DefaultConfig("Landwaiter", o.Version)
 	config.Info.Description = description
 	a.names.taken = map[string]reflect.Type{}
@@ -86,6 +87,7 @@ var resources = []func(*API){
 	(*API).sessions, (*API).groups, (*API).scanPools, (*API).workflows, (*API).remediations,
 	(*API).audit, (*API).notifications, (*API).smtp, (*API).loggers, (*API).retention,
 	(*API).health, (*API).onboarding, (*API).license, (*API).encryption, (*API).ocm, (*API).configuration, (*API).connector,
+	(*API).reportDownloads,
 	(*API).ours,
 	(*API).users, (*API).tenants, (*API).tours, (*API).sso,
 	(*API).accounts, (*API).storages, (*API).webhooks, (*API).checklists,

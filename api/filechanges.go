@@ -23,8 +23,8 @@ func expands(words []string) bool {
 	return false
 }
 
-// A fileFilter is the query of a list of files.
-type fileFilter struct {
+// A FileFilter is the query of a list of files.
+type FileFilter struct {
 	StartIndex   int       `query:"startIndex" minimum:"0" maximum:"2147483647"`
 	Count        int       `query:"count" minimum:"1" maximum:"10000" default:"100"`
 	StartDate    time.Time `query:"startDate" doc:"Discovered at or after."`
@@ -47,7 +47,7 @@ type fileFilter struct {
 	Expand       []string  `query:"expand" maxItems:"10" doc:"workflow_snapshot"`
 }
 
-func (in *fileFilter) query() (control.FileQuery, error) {
+func (in *FileFilter) query() (control.FileQuery, error) {
 	q := control.FileQuery{Snapshots: expands(in.Expand), Storages: ids(in.StorageIDs), FileFilter: ledger.FileFilter{Start: in.StartIndex, Limit: in.Count,
 		From: in.StartDate, To: in.EndDate, Types: scanTypes(in.ScanTypes), Scans: ids(in.ScanIDs), Workflows: hashes(in.Snapshots),
 		Processing: enums[ledger.Processing](in.Processing), Results: enums[ledger.Result](in.Results), Codes: in.Codes, Detected: in.Detected, Vulns: in.Vulns,

@@ -173,7 +173,7 @@ func (a *API) files() {
 	const tag = "Files"
 	register(a, Op{ID: "listFiles", Method: "GET", Path: "/api/file", Action: "file.list", Tag: tag, Summary: "Enumerate processed files",
 		About: "Files that match all filters; a list is an or, separated by commas. A number that means nothing matches nothing. sortOrder goes with sortBy by its place."},
-		func(ctx context.Context, in *fileFilter) (*fileList, error) {
+		func(ctx context.Context, in *FileFilter) (*fileList, error) {
 			q, err := in.query()
 			if err != nil {
 				return nil, err

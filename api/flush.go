@@ -26,3 +26,11 @@ func (f *flusher) write(text string) error {
 	}
 	return f.c.Flush()
 }
+
+// Write is write, of bytes.
+func (f *flusher) Write(p []byte) (int, error) {
+	if err := f.write(string(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

@@ -64,6 +64,8 @@ var rules = map[string]Rule{
 	"file.cancel":     {account.Operate, ledger.CategoryFile, false},
 	"file.revert":     {account.Operate, ledger.CategoryFile, false},
 
+	"report.download": {account.Read, ledger.CategoryScan, true},
+
 	"session.open":    {account.Public, ledger.CategoryUser, false},
 	"session.refresh": {account.Public, ledger.CategoryUser, true},
 	"session.close":   {account.Own, ledger.CategoryUser, false},
