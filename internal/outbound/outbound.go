@@ -34,9 +34,8 @@ type Guard struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// Check refuses a URL that may not be reached: with fault.Invalid if it is one
-// that never may, with fault.Unavailable if its name cannot be resolved now. The
-// error does not show the URL, which may hold a secret.
+// Check refuses a URL that may not be reached, or whose name cannot be resolved,
+// with fault.Invalid. The error does not show the URL, which may hold a secret.
 func (g Guard) Check(ctx context.Context, rawURL string) error {
 	const op = "outbound.Check"
 	if strings.ContainsFunc(rawURL, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
@@ -62,7 +61,16 @@ func (g Guard) Check(ctx context.Context, rawURL string) error {
 			return refuse(op, "", "a port is a number from 1 to 65535")
 		}
 	}
-	_, err = g.addresses(ctx, op, u.Hostname(), port)
+	return g.check(ctx, op, u.Hostname(), port)
+}
+
+// check is Check of a host. To who sets a name that is nowhere, it is wrong; who
+// dials it later may try again.
+func (g Guard) check(ctx context.Context, op, host, port string) error {
+	_, err := g.addresses(ctx, op, host, port)
+	if fault.Is(err, fault.Unavailable) && ctx.Err() == nil {
+		return refuse(op, host, "the name cannot be resolved")
+	}
 	return err
 }
 
@@ -72,8 +80,7 @@ func (g Guard) CheckAddr(ctx context.Context, addr string) error {
 	if err != nil {
 		return refuse("outbound.CheckAddr", "", "not host:port")
 	}
-	_, err = g.addresses(ctx, "outbound.CheckAddr", host, port)
-	return err
+	return g.check(ctx, "outbound.CheckAddr", host, port)
 }
 
 // authority is what stands between // and the next slash of a URL.

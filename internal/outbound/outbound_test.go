@@ -216,8 +216,8 @@ func TestNoRedirectAndNoProxy(t *testing.T) {
 }
 
 func TestUnresolved(t *testing.T) {
-	if err := (Guard{Lookup: lookup}).Check(t.Context(), "https://nowhere.example/"); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("%v, want fault.Unavailable", err)
+	if err := (Guard{Lookup: lookup}).Check(t.Context(), "https://nowhere.example/"); !fault.Is(err, fault.Invalid) {
+		t.Errorf("%v, want fault.Invalid", err)
 	}
 	g := Guard{Lookup: lookup}
 	for addr, ok := range map[string]bool{"public.example:514": true, "loop.example:514": false, "public.example": false, "public.example:0": false, "[::1]:25": false} {

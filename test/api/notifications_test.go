@@ -96,7 +96,7 @@ func TestFileWebhook(t *testing.T) {
 }
 
 func TestNotificationSettings(t *testing.T) {
-	w := start(t, setup{})
+	w := start(t, setup{closed: true})
 	w.user("other", account.Administrator, 2)
 	a, o := w.admin(), w.as("other")
 	const path = "/api/settings/notifications"
@@ -131,7 +131,7 @@ func TestNotificationSettings(t *testing.T) {
 }
 
 func TestSMTPSettings(t *testing.T) {
-	w := start(t, setup{})
+	w := start(t, setup{closed: true})
 	w.user("other", account.Administrator, 2)
 	a, o := w.admin(), w.as("other")
 	const path = "/api/settings/smtp"

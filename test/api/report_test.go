@@ -17,9 +17,9 @@ func TestReport(t *testing.T) {
 	w := watched(t)
 	a := w.admin()
 	events := follow(t, a)
-	w.put("bad.txt", eicar())
-	w.put("=1+1 線.txt", "nothing of note")
-	w.put("good.txt", "nothing of note")
+	w.arrives("bad.txt", eicar())
+	w.arrives("=1+1 線.txt", "nothing of note")
+	w.arrives("good.txt", "nothing of note")
 	for range 3 {
 		<-events
 	}
