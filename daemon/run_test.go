@@ -60,6 +60,11 @@ func TestStopUnderLoad(t *testing.T) {
 		if len(done) != n {
 			return fmt.Errorf("%d of %d", len(done), n)
 		}
+		for _, state := range []string{"pending", "acting"} { // a look at what we removed may still be to come
+			if open := entries(t, l.Control, control.EntryQuery{State: state}); len(open) > 0 {
+				return fmt.Errorf("%d %s", len(open), state)
+			}
+		}
 		return nil
 	})
 	done := map[string]int{}

@@ -120,8 +120,9 @@ func (q *fileQuery) each() {
 	}
 }
 
-// find reads which scans and classes there are, from the index alone: from one
-// class to the next.
+// find reads which scans and classes there are: of what is finished from the index
+// alone, from one class to the next; of what is not from the counts. No index has
+// those in order: each would cost every entry two more writes.
 func (q *fileQuery) find(ctx context.Context) error {
 	w := clause{sql: []string{"s.removed = 0"}}
 	if q.f.Tenant != 0 {
@@ -140,11 +141,21 @@ func (q *fileQuery) find(ctx context.Context) error {
 		}
 		w.in("s.id", ids)
 	}
+	if q.wants(classOpen) {
+		err := q.db.query(ctx, "SELECT s.n, s.id FROM scans s WHERE "+w.String()+` AND
+			(SELECT CAST(coalesce(sum(c.n), 0) AS BIGINT) FROM scan_counts c WHERE c.scan = s.n AND c.outcome = 0) > 0`, func(c cells) error {
+			q.streams = append(q.streams, stream{c.i(0), toID(c.b(1)), classOpen})
+			return nil
+		}, w.args...)
+		if err != nil {
+			return err
+		}
+	}
 	return q.db.query(ctx, `WITH RECURSIVE r(scan, id, class) AS (
-		SELECT s.n, s.id, (SELECT min(e.class) FROM entries e WHERE e.scan = s.n) FROM scans s WHERE `+w.String()+`
-		UNION ALL SELECT r.scan, r.id, (SELECT min(e.class) FROM entries e WHERE e.scan = r.scan AND e.class > r.class) FROM r WHERE r.class IS NOT NULL)
+		SELECT s.n, s.id, (SELECT min(e.class) FROM entries e WHERE e.scan = s.n AND e.state = 2) FROM scans s WHERE `+w.String()+`
+		UNION ALL SELECT r.scan, r.id, (SELECT min(e.class) FROM entries e WHERE e.scan = r.scan AND e.state = 2 AND e.class > r.class) FROM r WHERE r.class IS NOT NULL)
 		SELECT scan, id, class FROM r WHERE class IS NOT NULL`, func(c cells) error {
-		if s := (stream{c.i(0), toID(c.b(1)), class(c.i(2))}); q.wants(s.class) {
+		if s := (stream{c.i(0), toID(c.b(1)), class(c.i(2))}); s.class != classOpen && q.wants(s.class) {
 			q.streams = append(q.streams, s)
 		}
 		return nil
@@ -294,10 +305,13 @@ func (q *fileQuery) merged(g []stream, columns, each, order string) (sql string,
 	}
 	var parts []string
 	for _, s := range g {
-		w := clause{sql: []string{"scan = ?", "class = ?"}, args: []any{s.scan, int64(s.class)}}
+		w, from := clause{sql: []string{"scan = ?", "state = 2", "class = ?"}, args: []any{s.scan, int64(s.class)}}, q.db.by("entries_class")
+		if s.class == classOpen {
+			w, from = clause{sql: []string{"scan = ?", "state < 2"}, args: []any{s.scan}}, "entries e"
+		}
 		w.and2(q.by)
 		w.and2(q.rows)
-		part := "SELECT " + columns + " FROM " + q.db.by("entries_class") + " WHERE " + w.String()
+		part := "SELECT " + columns + " FROM " + from + " WHERE " + w.String()
 		if each != "" && len(g) > 1 {
 			part = "(" + part + each + ")"
 		}
@@ -309,9 +323,12 @@ func (q *fileQuery) merged(g []stream, columns, each, order string) (sql string,
 
 func (q *fileQuery) together(g []stream, columns, order string) (sql string, args []any) {
 	scans, classes := map[int64]bool{}, map[class]bool{}
-	var w clause
-	var ns, cs []any
+	var ns, cs, open []any
 	for _, s := range g {
+		if s.class == classOpen {
+			open = append(open, s.scan)
+			continue
+		}
 		if !scans[s.scan] {
 			scans[s.scan], ns = true, append(ns, s.scan)
 		}
@@ -319,11 +336,24 @@ func (q *fileQuery) together(g []stream, columns, order string) (sql string, arg
 			classes[s.class], cs = true, append(cs, int64(s.class))
 		}
 	}
-	w.in("scan", ns)
-	w.in("class", cs)
-	w.and2(q.by)
-	w.and2(q.rows)
-	return "SELECT " + columns + " FROM " + q.db.by("entries_class") + " WHERE " + w.String() + order, w.args
+	var parts []string
+	add := func(w clause, from string) {
+		w.and2(q.by)
+		w.and2(q.rows)
+		parts, args = append(parts, "SELECT "+columns+" FROM "+from+" WHERE "+w.String()), append(args, w.args...)
+	}
+	if len(ns) > 0 {
+		w := clause{sql: []string{"state = 2"}}
+		w.in("scan", ns)
+		w.in("class", cs)
+		add(w, q.db.by("entries_class"))
+	}
+	if len(open) > 0 {
+		w := clause{sql: []string{"state < 2"}}
+		w.in("scan", open)
+		add(w, "entries e")
+	}
+	return strings.Join(parts, " UNION ALL ") + order, args
 }
 
 func (c *clause) and2(o clause) {

@@ -3,7 +3,7 @@
 # when everything is there. Needs Go, and root for the Debian packages.
 set -euo pipefail
 
-packages=(clamav clamav-daemon clamdscan postgresql attr systemd samba samba-vfs-modules smbclient rclone python3-aiosmtpd rsyslog)
+packages=(clamav clamav-daemon clamdscan postgresql attr systemd samba samba-vfs-modules smbclient rclone inotify-tools python3-aiosmtpd rsyslog)
 modules=(
 	github.com/versity/versitygw/cmd/versitygw@v1.8.0
 	github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c

@@ -25,4 +25,4 @@ ALTER TABLE entries ADD COLUMN dlp INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE entries ADD COLUMN remedies INTEGER NOT NULL DEFAULT 0;
 UPDATE entries SET class = (((CASE outcome WHEN 2 THEN 1 WHEN 5 THEN 2 ELSE 3 END) * 4 + (CASE WHEN decision = 1 THEN 0 ELSE 1 END)) * 2) * 65536
   + (CASE WHEN code < 0 OR code > 65535 THEN 65535 WHEN code = 0 AND verdict <> 1 THEN 10 ELSE code END) WHERE state = 2;
-CREATE INDEX entries_class ON entries (scan, class, discovered);
+CREATE INDEX entries_class ON entries (scan, class, discovered) WHERE state = 2; -- a write for each entry, not three
