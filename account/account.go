@@ -105,6 +105,7 @@ type Caller struct {
 	Role    Role
 	Tenant  int64
 	Session uuid.UUID // zero with an API key, or on the machine itself
+	Until   time.Time // when the session ends
 }
 
 // May reports whether the caller may do what needs p.

@@ -50,6 +50,9 @@ func (c *Control) RemoveStorage(ctx context.Context, id ledger.ID, force bool) e
 				}
 			}
 		}
+		if err := c.unused(ctx, n, ledger.Workflow); err != nil { // as a remediation's destination
+			return err
+		}
 		if err := c.calm(ctx, u.ID); err != nil && !force {
 			return err
 		}
@@ -57,9 +60,9 @@ func (c *Control) RemoveStorage(ctx context.Context, id ledger.ID, force bool) e
 			return err
 		}
 		ctx = context.WithoutCancel(ctx) // it is removed: the rest belongs to that
-		err = c.dropChecklist(ctx, who.Tenant, id)
+		err = errors.Join(c.dropChecklist(ctx, who.Tenant, id), c.dropSchedules(ctx, who.Tenant, id))
 		if u.ID != 0 {
-			err = errors.Join(err, c.retire(ctx, u.ID))
+			err = errors.Join(err, c.endScans(ctx, u.ID), c.retire(ctx, u.ID))
 		}
 		return err
 	})
@@ -92,4 +95,31 @@ func (c *Control) retire(ctx context.Context, unit int64) error {
 			return err
 		}
 	}
+}
+
+// dropSchedules forgets the schedules of a storage that is gone.
+func (c *Control) dropSchedules(ctx context.Context, tenant int64, storage ledger.ID) error {
+	list, err := c.Store.Nouns(ctx, tenant, ledger.Schedule)
+	for _, n := range list {
+		if n.Parent == storage {
+			if derr := c.Store.DeleteNoun(ctx, tenant, ledger.Schedule, n.ID); !fault.Is(derr, fault.NotFound) {
+				err = errors.Join(err, derr)
+			}
+		}
+	}
+	return err
+}
+
+// endScans stops the scans of a unit that is gone: nothing would list for them.
+func (c *Control) endScans(ctx context.Context, unit int64) error {
+	scans, err := c.Store.Scans(ctx, unit)
+	for _, s := range scans {
+		if s.Type != ledger.RealTime && s.Ended.IsZero() {
+			if _, serr := c.Store.StopScan(ctx, s.ID); !fault.Is(serr, fault.Stale, fault.NotFound) {
+				err = errors.Join(err, serr)
+			}
+		}
+	}
+	c.look()
+	return err
 }

@@ -191,14 +191,8 @@ func (c *Control) flowName(ctx context.Context, tenant int64, id ledger.ID) (str
 	if id == (ledger.ID{}) {
 		return "", nil
 	}
-	n, err := c.Store.Noun(ctx, tenant, ledger.Workflow, id)
-	if err != nil {
-		return "", err
-	}
-	if n.Managed {
-		return n.Name, nil
-	}
-	return WorkflowName(id), nil
+	_, err := c.noun(ctx, tenant, ledger.Workflow, id)
+	return WorkflowName(id), err
 }
 
 // startScan starts one scan of a request.

@@ -26,6 +26,7 @@ type Schedule struct {
 	ByName   string    `json:"by_name,omitempty"`
 	Next     time.Time `json:"next"`
 	Due      ledger.ID `json:"due,omitzero"`
+	Why      string    `json:"why,omitempty"` // what the audit says of that run
 	LastScan ledger.ID `json:"last_scan,omitzero"`
 }
 
@@ -230,13 +231,12 @@ func (c *Control) RunSchedules(ctx context.Context, now time.Time) (next time.Ti
 }
 
 func (c *Control) runSchedule(ctx context.Context, n ledger.Noun, s Schedule, now time.Time) (ledger.Noun, Schedule, error) {
-	detail := ""
 	if s.Due == (ledger.ID{}) {
 		if s.Next.After(now) {
 			return n, s, nil
 		}
 		if missed := s.next(s.Next); !missed.After(now) {
-			detail = "made up for the runs that were missed since " + s.Next.Format(time.RFC3339)
+			s.Why = "made up for the runs that were missed since " + s.Next.Format(time.RFC3339)
 		}
 		s.Due, s.Next = ledger.NewID(), s.next(now)
 		if err := encode(&n, s); err != nil {
@@ -251,21 +251,25 @@ func (c *Control) runSchedule(ctx context.Context, n ledger.Noun, s Schedule, no
 	if fault.Is(err, fault.Unavailable) || fault.Canceled(err) {
 		return n, s, err // it stays claimed: the next look begins it
 	}
-	row := ledger.AuditRow{Tenant: n.Tenant, Who: "schedule", WhoID: n.ID, Type: ledger.SystemAction, Category: ledger.CategoryScan, Action: "scan.start", Target: n.Name, Detail: detail}
-	if err != nil {
-		row.Level, row.Detail = ledger.Warning, joinWords(detail, "not started: "+err.Error())
-	} else {
+	row := ledger.AuditRow{Tenant: n.Tenant, Who: "schedule", WhoID: n.ID, Type: ledger.SystemAction, Category: ledger.CategoryScan, Action: "scan.start", Target: n.Name, Detail: s.Why}
+	if began { // which is so for one of those who look at once
+		c.look()
+		if err := c.Store.AddAudit(ctx, row); err != nil {
+			return n, s, err
+		}
+	}
+	if err == nil {
 		s.LastScan = s.Due
 	}
-	s.Due = ledger.ID{}
+	s.Due, s.Why = ledger.ID{}, ""
 	if eerr := encode(&n, s); eerr != nil {
 		return n, s, eerr
 	}
 	set, serr := c.Store.SetNoun(ctx, n)
-	if serr != nil || !began && err == nil {
-		return n, s, serr // another node wrote it down
+	if serr != nil || err == nil {
+		return set, s, serr
 	}
-	c.look()
+	row.Level, row.Detail = ledger.Warning, joinWords(row.Detail, "not started: "+err.Error())
 	return set, s, c.Store.AddAudit(ctx, row)
 }
 

@@ -203,7 +203,7 @@ func (c *Control) EndOthers(ctx context.Context) error {
 func (c *Control) Identify(ctx context.Context, authorization, key string) (account.Caller, error) {
 	const op = "control.Identify"
 	var u account.User
-	var session uuid.UUID
+	var session account.Session
 	switch token := account.Bearer(authorization); {
 	case authorization != "" && key != "":
 		return account.Caller{}, Unknown(op, errors.New("a token and an API key: send one"))
@@ -222,7 +222,7 @@ func (c *Control) Identify(ctx context.Context, authorization, key string) (acco
 		if u, err = c.Store.User(ctx, user); err != nil {
 			return account.Caller{}, unknownIf(op, err)
 		}
-		session = sid
+		session = s
 	case key != "":
 		var err error
 		if u, err = c.Store.UserByKey(ctx, account.SumOf(key)); err != nil {
@@ -231,13 +231,17 @@ func (c *Control) Identify(ctx context.Context, authorization, key string) (acco
 	default:
 		return account.Caller{}, Unknown(op, errUnnamed)
 	}
-	return account.Caller{ID: u.ID, Name: u.Login, Role: u.Role, Tenant: u.Tenant, Session: session}, nil
+	return account.Caller{ID: u.ID, Name: u.Login, Role: u.Role, Tenant: u.Tenant, Session: session.ID, Until: session.Expires}, nil
 }
+
+// prolongEvery is how exactly a session's end follows what its user does: not
+// each call is worth a commit.
+const prolongEvery = 30 * time.Second
 
 // Prolong moves the end of the caller's session: whoever changes something is
 // still there.
 func (c *Control) Prolong(ctx context.Context) {
-	if who, ok := account.From(ctx); ok && who.Session != uuid.Nil {
+	if who, ok := account.From(ctx); ok && who.Session != uuid.Nil && time.Until(who.Until) < account.TokenLife-prolongEvery {
 		_ = c.Store.ProlongSession(ctx, who.Session, time.Now().Add(account.TokenLife)) // it ends an hour after the last that worked
 	}
 }

@@ -141,7 +141,7 @@ func (c *Control) belongs(ctx context.Context, tenant int64, kind ledger.Kind, i
 	if id == (ledger.ID{}) {
 		return nil
 	}
-	_, err := c.Store.Noun(ctx, tenant, kind, id)
+	_, err := c.noun(ctx, tenant, kind, id)
 	if fault.Is(err, fault.NotFound) {
 		return fault.New(fault.Invalid, "control.Storage", "", errors.New("there is no such "+string(kind)))
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/control"
 	"github.com/landwaiter/landwaiter/fault"
@@ -54,8 +55,9 @@ func (d *Daemon) realTime(ctx context.Context, pu *pipeline.Unit, r control.Real
 	if r.Workflow == (ledger.ID{}) {
 		return s, nil
 	}
-	flow, ok := n.workflows[control.WorkflowName(r.Workflow)]
-	if !ok {
+	name, err := n.flow(ctx, d, max(pu.Tenant, account.DefaultTenant), r.Workflow)
+	flow, ok := n.workflows[name]
+	if err != nil || !ok {
 		d.log.Error("a RealTime scan's workflow is not there: the storage's own is used", "unit", pu.Name, "workflow", r.Workflow)
 		return s, nil
 	}
