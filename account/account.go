@@ -129,6 +129,9 @@ func With(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
+// Nobody is ctx where nobody is named, whoever was before.
+func Nobody(ctx context.Context) context.Context { return context.WithValue(ctx, callerKey{}, nil) }
+
 // From tells who asks; ok is false where nobody was named, who may what is Public.
 func From(ctx context.Context) (c Caller, ok bool) {
 	c, ok = ctx.Value(callerKey{}).(Caller)

@@ -114,6 +114,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a.document(w, r) {
 		return
 	}
+	asJSON(r)
 	switch methods := a.paths.canonical(r); {
 	case methods == nil:
 		writeProblem(w, newProblem(http.StatusNotFound, "there is no such path"))
@@ -124,6 +125,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+type machineKey struct{}
+
+// Machine answers requests of the operator of the machine, who needs no token: it
+// is for a socket that nobody else can reach.
+func (a *API) Machine() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), machineKey{}, true)))
+	})
 }
 
 // An Op describes an operation.
@@ -192,9 +203,9 @@ func (a *API) operation(method, path string) *huma.Operation {
 // the body is read.
 func (a *API) identify(ctx huma.Context, next func(huma.Context)) {
 	action, _ := ctx.Operation().Metadata["action"].(string)
-	inner := ctx.Context()
-	if _, known := account.From(inner); known { // by the way that the request came
-		next(ctx)
+	inner := account.Nobody(ctx.Context())
+	if ctx.Context().Value(machineKey{}) != nil { // known by the way that the request came
+		next(huma.WithContext(ctx, control.AsMachine(inner)))
 		return
 	}
 	who, known, err := a.caller(ctx)

@@ -36,6 +36,15 @@ type groupEntry struct {
 	}
 }
 
+type groupCount struct {
+	Body struct {
+		Envelope
+		GroupCount struct {
+			Count int64 `json:"count"`
+		} `json:"groupCount"`
+	}
+}
+
 func (a *API) groups() {
 	const tag = "Groups"
 	register(a, Op{ID: "listGroups", Method: "GET", Path: "/api/group", Action: "group.list", Tag: tag, Summary: "Fetch all groups"},
@@ -44,9 +53,11 @@ func (a *API) groups() {
 			return listed(list, groupOf), err
 		})
 	register(a, Op{ID: "countGroups", Method: "GET", Path: "/api/group/count", Action: "group.list", Tag: tag, Summary: "Fetch the number of groups"},
-		func(ctx context.Context, _ *struct{}) (*count, error) {
+		func(ctx context.Context, _ *struct{}) (*groupCount, error) {
 			list, err := a.c.Groups(ctx)
-			return counted(len(list)), err
+			out := &groupCount{}
+			out.Body.Envelope, out.Body.GroupCount.Count = done(), int64(len(list))
+			return out, err
 		})
 	register(a, Op{ID: "getGroup", Method: "GET", Path: "/api/group/{groupId}", Action: "group.list", Tag: tag, Summary: "Fetch a group by its id", Errors: []int{404}},
 		func(ctx context.Context, in *groupID) (*groupEntry, error) {

@@ -125,7 +125,7 @@ type startScan struct {
 		ScanConfigDto       struct{} `json:"scanConfigDto,omitempty" doc:"Of the older API: not read."`
 		RealTimeScanConfig  *struct {
 			IsEnabled    bool       `json:"isEnabled"`
-			StartDate    *time.Time `json:"startDate,omitempty" doc:"Files that were modified before are left alone."`
+			StartDate    *time.Time `json:"startDate,omitempty" doc:"Files that were modified before are left alone. Without it: in object stores those of before now; where whoever writes a file also sets its time, none are."`
 			HandlingType int        `json:"handlingType,omitempty" enum:"0,1" doc:"0 polling, 1 event based."`
 		} `json:"realTimeScanConfig,omitempty" doc:"Watch the folder, or stop that, instead of scanning once."`
 	}

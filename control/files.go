@@ -184,6 +184,11 @@ func (c *Control) RescanFile(ctx context.Context, id, scan ledger.ID, passwords 
 			return fault.New(fault.NotFound, "control", "file", errors.New("it is not in this scan"))
 		case e.State != ledger.Finished:
 			return fault.New(fault.Exists, "control.RescanFile", object.FormatKey(e.Key), errors.New("it is not finished yet"))
+		}
+		if err := c.stillThere(ctx, e); err != nil {
+			return err
+		}
+		switch {
 		case len(passwords) == 0:
 		case c.Unlock == nil:
 			return noDaemon("rescan")
@@ -199,6 +204,22 @@ func (c *Control) RescanFile(ctx context.Context, id, scan ledger.ID, passwords 
 		}
 		return err
 	})
+}
+
+// stillThere refuses to look again at what is not there any more: what is known of
+// it would be lost for nothing.
+func (c *Control) stillThere(ctx context.Context, e ledger.Entry) error {
+	if c.Open == nil {
+		return noDaemon("rescan")
+	}
+	st, err := c.Open(ctx, e.UnitName)
+	if err == nil {
+		_, err = st.Stat(ctx, object.Ref{Unit: e.UnitName, Key: e.Key, Version: e.Version})
+	}
+	if fault.Is(err, fault.NotFound, fault.Changed) {
+		return fault.New(fault.Exists, "control.RescanFile", object.FormatKey(e.Key), errors.New("it is not there any more in the version that was scanned: its result stays"))
+	}
+	return err
 }
 
 // RevertFile puts the original back where a remedy took it away: what lies in

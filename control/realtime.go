@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/connectors"
@@ -30,6 +31,7 @@ func (c *Control) setRealTime(ctx context.Context, who account.Caller, u connect
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return id, err
 	}
+	r.RealTime.StartDate = since(r.RealTime.StartDate, body.RealTime, r.Folder, u.URL)
 	body.RealTime = slices.DeleteFunc(body.RealTime, func(rt RealTime) bool { return rt.Folder == r.Folder })
 	if r.RealTime.Enabled {
 		if over := slices.IndexFunc(body.RealTime, func(rt RealTime) bool { return ledger.Overlap(rt.Folder, r.Folder) }); over >= 0 {
@@ -48,6 +50,24 @@ func (c *Control) setRealTime(ctx context.Context, who account.Caller, u connect
 	}
 	now, err := c.realTimeScan(ctx, u.ID, r.Folder)
 	return now.ID, err
+}
+
+// since is from when on a folder is watched where a request says nothing: as it was
+// watched, or else from now on. Where whoever writes a file sets its time too, that
+// would be a way past us, so there everything counts.
+func since(asked time.Time, watched []RealTime, folder, at string) time.Time {
+	if !asked.IsZero() {
+		return asked
+	}
+	for _, rt := range watched {
+		if rt.Folder == folder {
+			return rt.StartDate
+		}
+	}
+	if s := scheme(at); s == "file" || s == "smb" {
+		return time.Time{}
+	}
+	return time.Now()
 }
 
 // realTimeScan is the RealTime scan of a folder of a unit.

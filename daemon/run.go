@@ -251,7 +251,7 @@ func besideAPI(api, other http.Handler) http.Handler {
 // serveHTTP serves until ctx ends, with bounds on what slow callers may hold.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
-		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
+		MaxHeaderBytes: 64 << 10} // with a context of its own: ours says that the operator of the machine asks
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		sctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

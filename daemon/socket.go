@@ -57,8 +57,5 @@ func (s *socket) Close() error {
 // socketMux serves the operator of the machine: the calls of its command line,
 // and the API, as somebody who may everything.
 func (d *Daemon) socketMux() http.Handler {
-	machine := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d.api.ServeHTTP(w, r.WithContext(control.AsMachine(r.Context())))
-	})
-	return besideAPI(machine, control.Handler(d.control))
+	return besideAPI(d.api.Machine(), control.Handler(d.control))
 }

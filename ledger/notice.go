@@ -45,6 +45,7 @@ type FileNotice struct {
 // A ScanNotice is the body of NoticeScan.
 type ScanNotice struct {
 	ID      ID        `json:"id"`
+	Name    string    `json:"name"` // the unit's where the scan has none
 	Unit    string    `json:"unit"`
 	Type    ScanType  `json:"type"`
 	Started time.Time `json:"started"`

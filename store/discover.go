@@ -58,7 +58,7 @@ func (db *DB) RunningScans(ctx context.Context) (list []ledger.Scan, err error) 
 // EndListing says that the listing of a scan, which is at was, is whole.
 // fault.Stale as in Discover.
 func (db *DB) EndListing(ctx context.Context, id ledger.ID, was string) error {
-	return db.changeScan(ctx, "UPDATE scans SET listed = 1 WHERE id = ? AND ended = 0 AND next = ?", fault.Stale, id[:], []byte(was))
+	return db.changeScan(ctx, "UPDATE scans SET listed = 1 WHERE id = ? AND ended = 0 AND next = ?", nil, fault.Stale, id[:], []byte(was))
 }
 
 // CompleteScan ends a scan whose listing is whole if none of its entries is
@@ -67,7 +67,7 @@ func (db *DB) EndListing(ctx context.Context, id ledger.ID, was string) error {
 func (db *DB) CompleteScan(ctx context.Context, id ledger.ID) (ended bool, err error) {
 	err = db.changeScan(ctx, `UPDATE scans SET state = CASE WHEN why IS NULL THEN CAST(? AS `+db.bytesType()+`) ELSE CAST(? AS `+db.bytesType()+`) END, ended = ?
 		WHERE id = ? AND ended = 0 AND listed = 1 AND NOT EXISTS (SELECT 1 FROM scan_counts c WHERE c.scan = scans.n AND c.outcome = 0 GROUP BY c.scan HAVING sum(c.n) <> 0)`,
-		fault.Stale, []byte(ScanCompleted), []byte(ScanFailed), micros(db.now()), id[:])
+		db.endOf(id), fault.Stale, []byte(ScanCompleted), []byte(ScanFailed), micros(db.now()), id[:])
 	if fault.Is(err, fault.Stale) {
 		return false, nil
 	}
@@ -86,7 +86,7 @@ func (db *DB) bytesType() string {
 // finished all the same.
 func (db *DB) FailScan(ctx context.Context, id ledger.ID, why string) error {
 	const most = 1000
-	return db.changeScan(ctx, "UPDATE scans SET state = ?, ended = ?, why = ? WHERE id = ? AND ended = 0", fault.Stale,
+	return db.changeScan(ctx, "UPDATE scans SET state = ?, ended = ?, why = ? WHERE id = ? AND ended = 0", db.endOf(id), fault.Stale,
 		[]byte(ScanFailed), micros(db.now()), text(why[:min(len(why), most)]), id[:])
 }
 
@@ -109,6 +109,9 @@ func (db *DB) StopScan(ctx context.Context, id ledger.ID) (n int64, err error) {
 		if n, err = db.cancelIn(ctx, c, sc); err != nil {
 			return err
 		}
+		if err := db.endOf(id)(ctx, c); err != nil {
+			return err
+		}
 		return db.announce(ctx, c)
 	})
 	db.names.forget()
@@ -118,12 +121,28 @@ func (db *DB) StopScan(ctx context.Context, id ledger.ID) (n int64, err error) {
 	return n, err
 }
 
-// changeScan runs one UPDATE of scans; otherwise is the error of hitting nothing.
-func (db *DB) changeScan(ctx context.Context, sql string, otherwise fault.Kind, args ...any) error {
+// endOf writes the notices of a scan that has just ended.
+func (db *DB) endOf(id ledger.ID) func(ctx context.Context, c conn) error {
+	return func(ctx context.Context, c conn) error {
+		var s *scanRow
+		err := c.query(ctx, "SELECT "+scanColumns+scanTables+"WHERE s.id = ?", func(c cells) error { s = readScan(c); return nil }, id[:])
+		if err != nil || s == nil || s.typ == ledger.RealTime {
+			return err
+		}
+		return db.scanNews(ctx, c, s)
+	}
+}
+
+// changeScan runs one UPDATE of scans, and then, unless it is nil, what belongs to
+// it; otherwise is the error of hitting nothing.
+func (db *DB) changeScan(ctx context.Context, sql string, then func(ctx context.Context, c conn) error, otherwise fault.Kind, args ...any) error {
 	err := db.do(ctx, func(ctx context.Context, c conn) error {
 		n, err := c.exec(ctx, sql, args...)
 		if err == nil && n == 0 {
 			return fault.New(otherwise, "store", "scan", errListed)
+		}
+		if err == nil && then != nil {
+			err = then(ctx, c)
 		}
 		if err != nil {
 			return err
@@ -259,7 +278,7 @@ func (db *DB) RemoveScan(ctx context.Context, id ledger.ID) error {
 	if err != nil {
 		return err
 	}
-	if err := db.changeScan(ctx, "UPDATE scans SET removed = 1 WHERE id = ? AND ended <> 0", fault.Changed, id[:]); err != nil {
+	if err := db.changeScan(ctx, "UPDATE scans SET removed = 1 WHERE id = ? AND ended <> 0", nil, fault.Changed, id[:]); err != nil {
 		return err
 	}
 	return db.removeEntries(ctx, sc)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,7 +156,8 @@ func (db *DB) scanNews(ctx context.Context, c conn, s *scanRow) error {
 	if err := c.query(ctx, "SELECT name, tenant FROM units WHERE id = ?", func(c cells) error { unit, tenant = c.s(0), c.i(1); return nil }, s.unit); err != nil {
 		return err
 	}
-	body, err := noticeBody(ledger.ScanNotice{ID: s.id, Unit: ledger.PlainUnit(tenant, unit), Type: s.typ, Started: s.scan.Started, Ended: s.scan.Ended, State: s.scan.State})
+	unit = ledger.PlainUnit(tenant, unit)
+	body, err := noticeBody(ledger.ScanNotice{ID: s.id, Name: cmp.Or(s.scan.Name, unit), Unit: unit, Type: s.typ, Started: s.scan.Started, Ended: s.scan.Ended, State: s.scan.State})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/landwaiter/landwaiter/account"
 	"github.com/landwaiter/landwaiter/config"
 	"github.com/landwaiter/landwaiter/connectors"
 	"github.com/landwaiter/landwaiter/connectors/all"
@@ -48,6 +49,7 @@ func (p *wired) logger(c *config.Config) *slog.Logger {
 }
 
 func (p *wired) serve(ctx context.Context, o ServeOptions) error {
+	ctx = account.Nobody(ctx) // the daemon does what others ask for, too
 	load := func() (*config.Config, error) {
 		c, err := loadChecked(ctx, o.Config)
 		if err != nil {

@@ -116,3 +116,54 @@ func TestServer(t *testing.T) {
 	defer other.Close()
 	said(5, "--server", other.URL, "entries")
 }
+
+// TestServeKnowsNobody: the daemon that serve starts lets nobody in who has no
+// token, though who started it may everything.
+func TestServeKnowsNobody(t *testing.T) {
+	data, said := t.TempDir(), &lines{}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--watch", t.TempDir()}, &App{Stdout: said, Stderr: said, Program: program(said)})
+	}()
+	defer func() {
+		cancel()
+		if code := <-ended; code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}()
+	address := ""
+	for end := time.Now().Add(30 * time.Second); address == ""; time.Sleep(20 * time.Millisecond) {
+		said.mu.Lock()
+		_, rest, _ := strings.Cut(said.b.String(), " listen=")
+		said.mu.Unlock()
+		address, _, _ = strings.Cut(rest, " ")
+		if time.Now().After(end) {
+			t.Fatal("not ready within 30 s")
+		}
+	}
+	for _, c := range []struct{ method, path, header string }{{"GET", "/api/group", ""}, {"POST", "/api/user/create", ""}, {"GET", "/api/configuration/export", ""},
+		{"GET", "/api/landwaiter/entries", "Bearer nonsense"}, {"GET", "/api/landwaiter/events", ""}, {"DELETE", "/api/group/x", "Basic eDp4"}} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://"+address+c.path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if c.header != "" {
+			req.Header.Set("Authorization", c.header)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s %s: %s", c.method, c.path, resp.Status)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	var out lines // and the operator of the machine, by the socket, is let in
+	if code := run(t.Context(), []string{"user", "list", "--data", data}, &App{Stdout: &out, Stderr: &out, Program: program(&out)}); code != 0 {
+		t.Errorf("user list: exit code %d: %s", code, &out.b)
+	}
+}

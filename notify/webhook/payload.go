@@ -52,7 +52,7 @@ func (w *Webhook) payload(ctx context.Context, n ledger.Notice) (any, error) {
 		return fileBody(f, name, rules), nil
 	case ledger.NoticeScan:
 		s, err := notify.Body[ledger.ScanNotice](n)
-		return scanCompleted{ScanID: s.ID.String(), ScanName: s.Unit, StartTime: s.Started, StopTime: s.Ended, Status: notify.ScanStatus(s.State),
+		return scanCompleted{ScanID: s.ID.String(), ScanName: s.Name, StartTime: s.Started, StopTime: s.Ended, Status: notify.ScanStatus(s.State),
 			WebhookNotificationType: "ScanCompleted"}, err
 	}
 	return nil, fault.New(fault.Corrupt, "webhook", n.ID.String(), fmt.Errorf("a webhook has nothing to say of a notice of %q", n.Kind))

@@ -27,7 +27,7 @@ func TestGroups(t *testing.T) {
 			}
 		}
 		r := w.as("reader")
-		if n := at(r.call("GET", "/api/group/count", nil, http.StatusOK), "count"); n != 2.0 {
+		if n := at(r.call("GET", "/api/group/count", nil, http.StatusOK), "groupCount.count"); n != 2.0 {
 			t.Errorf("count %v", n)
 		}
 		r.call("POST", "/api/group", map[string]any{"name": "Mine"}, http.StatusForbidden)

@@ -95,6 +95,21 @@ func TestFileWebhook(t *testing.T) {
 	}
 }
 
+// The end of a scan reaches the receiver, whether it came by itself or was asked for.
+func TestScanWebhook(t *testing.T) {
+	w := start(t, setup{})
+	h := newHook(t, 0)
+	a := w.admin()
+	id, dir := w.storage("share", account.DefaultTenant)
+	w.put(dir, map[string]string{"a.txt": "hello"})
+	a.call("PUT", "/api/settings/notifications", map[string]any{"scanCompletedWebhook": map[string]any{"isEnabled": true, "url": h.URL, "method": "POST"}}, http.StatusOK)
+	scan := word(a.call("POST", "/api/scan/start", map[string]any{"storageIds": []string{id}, "name": "Monday"}, http.StatusOK), "scanId")
+	wait(t, "the call", func() bool { return len(h.calls()) == 1 })
+	if got := h.calls()[0]; got["ScanId"] != scan || got["ScanName"] != "Monday" || got["Status"] != "Completed" || got["WebhookNotificationType"] != "ScanCompleted" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestNotificationSettings(t *testing.T) {
 	w := start(t, setup{closed: true})
 	w.user("other", account.Administrator, 2)
