@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -58,7 +59,8 @@ func TestSecrets(t *testing.T) {
 	a.call("POST", "/api/scaninstance", map[string]any{"scanPoolId": pool, "url": "http://127.0.0.1:9", "scanInstanceType": 0, "apiKey": plant("an instance's key")}, http.StatusOK)
 	a.call("POST", "/api/scaninstance/Test", map[string]any{"url": "http://127.0.0.1:9", "apiKey": plant("a key that is tried")}, 0)
 	a.call("PATCH", "/api/settings/smtp", map[string]any{"host": "127.0.0.1", "port": 9, "senderAddress": "lw@example.org", "username": "u", "password": plant("the mail server's password"), "isSmtpEnabled": true}, http.StatusOK)
-	a.call("PUT", "/api/settings/notifications", map[string]any{"fileScannedWebhook": map[string]any{"isEnabled": true, "url": "http://127.0.0.1:9/hook", "secret": plant("a webhook's secret"),
+	planted["a webhook's secret"] = "whsec_" + base64.StdEncoding.EncodeToString([]byte(plant("the bytes of a webhook's secret")))
+	a.call("PUT", "/api/settings/notifications", map[string]any{"fileScannedWebhook": map[string]any{"isEnabled": true, "url": "http://127.0.0.1:9/hook", "secret": planted["a webhook's secret"],
 		"headers": []any{map[string]any{"name": "X-Token", "value": plant("a webhook's header")}}}}, http.StatusOK)
 	a.call("POST", "/api/externallogger/kafka", map[string]any{"isEnabled": true, "connectionSettings": map[string]any{"bootstrapServers": "127.0.0.1:9", "topic": "t", "saslMechanism": "plain", "username": "u", "password": plant("a broker's password")}}, http.StatusOK)
 	a.call("PATCH", "/api/sso", map[string]any{"ssoProvider": 1, "ssoType": 0, "clientId": "c", "clientSecret": plant("an SSO client's secret"), "authority": "http://127.0.0.1:9", "baseUrl": "http://127.0.0.1:9"}, 0)
@@ -84,7 +86,7 @@ func TestSecrets(t *testing.T) {
 			}
 		}
 	}
-	answers := 0
+	answers, as := 0, w.session(w.someone("admin"))
 	ids := []string{storage, pool, u.ID.String()}
 	for _, op := range w.document().operations {
 		if op.method != http.MethodGet || op.streams() {
@@ -97,12 +99,12 @@ func TestSecrets(t *testing.T) {
 				}
 				return id
 			})
-			_, body := w.session(w.someone("admin")).do("GET", path, nil)
+			_, body := as.do("GET", path, nil)
 			look("the answer to GET "+path, body)
 			answers++
 		}
 	}
-	_, export := a.do("GET", "/api/configuration/export?exportSmtp=true&exportEmailNotifications=true&exportRetention=true", nil)
+	_, export := as.do("GET", "/api/configuration/export?exportSmtp=true&exportEmailNotifications=true&exportRetention=true", nil)
 	look("an export without a password", unpacked(t, export))
 	_, metrics := a.do("GET", "/metrics", nil)
 	look("the metrics", metrics)
