@@ -37,7 +37,7 @@ type Server struct {
 	Listen            string   `yaml:"listen" default:"127.0.0.1:8480" doc:"HOST:PORT to listen at, or off."`
 	LocalRoots        []string `yaml:"local_roots" doc:"Local folders below which the API may add storages. Nothing here: it may add none, for whoever reaches the API must not read this machine's disk."`
 	LoopbackInstances bool     `yaml:"loopback_instances" default:"true" doc:"Whether engines that are added over the API may be at this machine's own addresses. MetaDefender Storage Security refuses those, since its parts run in containers."`
-	AllowNetworks     []string `yaml:"allow_networks" doc:"Networks (10.0.0.0/8) that operators may have the daemon reach over the API, beside what is public: for webhooks, mail and log servers, scan instances. A change needs a restart."`
+	AllowNetworks     []string `yaml:"allow_networks" doc:"Networks (10.0.0.0/8) that operators may have the daemon reach over the API, beside what is public: for storages, webhooks, mail and log servers, identity providers, scan instances. A change needs a restart."`
 }
 
 // Log says what is logged.

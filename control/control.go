@@ -130,7 +130,8 @@ type Control struct {
 	NoLoopback bool
 
 	providers providers
-	strangers quota
+	strangers quota // of audit rows of those who are nobody
+	refusals  quota // of those who may not
 	logins    turns
 	ghosts    ghosts
 	placing   sync.Mutex // held while a storage is given a place that must be free

@@ -76,6 +76,13 @@ func (c *Control) Admit(ctx context.Context, action string) error {
 	}
 	row := ledger.AuditRow{Tenant: who.Tenant, Who: who.Name, WhoID: who.ID, Type: ledger.Access, Category: rules[action].Category, Level: ledger.Warning,
 		Action: action, Detail: "refused"}
+	missed, ok := c.refusals.take(time.Now())
+	if !ok {
+		return err // who may look may also try without end
+	}
+	if missed > 0 {
+		row.Detail = joinWords(row.Detail, fmt.Sprintf("%d like this were not written down in the hours before", missed))
+	}
 	return errors.Join(err, c.Store.AddAudit(context.WithoutCancel(ctx), row))
 }
 

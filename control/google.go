@@ -73,3 +73,11 @@ func gcsBucket(p place, source fields) (place, error) {
 	p.url.RawQuery = q.Encode()
 	return s3Bucket(p, source)
 }
+
+// CheckServiceAccount checks a credentials file that came by another way than an
+// operation of ours, and returns the addresses that it has us ask.
+func CheckServiceAccount(file string) ([]string, error) {
+	var p place
+	_, err := serviceAccount(file, &p, "")
+	return p.reach, err
+}

@@ -54,6 +54,9 @@ type boxEvent struct {
 func (c *Control) TellPublic(ctx context.Context, storage ledger.ID, s Signed) (ledger.ID, error) {
 	return get(ctx, c, act{action: "webhook.public", target: storage.String()}, func(ctx context.Context, _ account.Caller) (ledger.ID, error) {
 		w, err := c.watched(ctx, 0, storage, ledger.ID{})
+		if err == nil && w.unit.Managed { // it cannot have keys, and its id is no secret
+			err = fault.New(fault.NotFound, "control.Webhook", "", errors.New("the storage takes no calls without a token"))
+		}
 		if err != nil {
 			return ledger.ID{}, err
 		}
@@ -127,6 +130,9 @@ func (c *Control) TellGraph(ctx context.Context, storage, scan ledger.ID, notice
 			return fault.New(fault.NotFound, "control.Webhook", "", errors.New("the scan could not be found"))
 		}
 		w, err := c.watched(ctx, 0, storage, scan)
+		if err == nil && w.unit.Managed {
+			err = fault.New(fault.NotFound, "control.Webhook", "", errors.New("the storage takes no calls without a token"))
+		}
 		if err != nil || len(notices) == 0 {
 			return err
 		}

@@ -26,9 +26,12 @@ func Reseal(ctx context.Context, s NounStore, box *seal.Box) error {
 					if !seal.Sealed(s) {
 						return s, nil
 					}
-					changed = true
 					text, err := box.Open(string(kind), s)
-					return box.Seal(string(kind), text), err
+					if err != nil {
+						return s, nil // somebody's words that begin so, or of a key that is lost
+					}
+					changed = true
+					return box.Seal(string(kind), text), nil
 				})
 				if err != nil {
 					return fault.New(fault.Corrupt, "control.Reseal", string(kind)+" "+n.Name, err)

@@ -42,7 +42,7 @@ var rules = map[string]Rule{
 	"source.list": {account.Read, ledger.CategoryOther, true},
 
 	"configuration.export": {account.Operate, ledger.CategorySetting, false},
-	"configuration.import": {account.Operate, ledger.CategorySetting, false},
+	"configuration.import": {account.System, ledger.CategorySetting, false},
 
 	"connector.get": {account.Read, ledger.CategoryStorage, true},
 

@@ -161,7 +161,7 @@ func (c *Control) prepareScans(ctx context.Context, who account.Caller, r *ScanR
 // cleanFolder is a folder's key: without slashes around it.
 func cleanFolder(folder string) (string, error) {
 	folder = strings.Trim(folder, "/")
-	if folder == "" {
+	if folder == "" || folder == "." {
 		return "", nil
 	}
 	if len(folder) > maxFolder || !utf8.ValidString(folder) || strings.ContainsRune(folder, 0) || path.Clean(folder) != folder || strings.HasPrefix(folder, "../") || folder == ".." {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,9 @@ func (c *Control) Export(ctx context.Context, r ExportRequest) ([]byte, error) {
 	return get(ctx, c, act{action: "configuration.export", detail: map[bool]string{true: "without secrets", false: "with secrets"}[r.Password == ""]},
 		func(ctx context.Context, who account.Caller) ([]byte, error) {
 			if r.Password != "" {
+				if !who.May(account.System) { // it has the secrets in it
+					return nil, fault.New(fault.Denied, "control.Export", "", errRefused)
+				}
 				if err := account.CheckPassword(r.Password, ""); err != nil {
 					return nil, err
 				}
@@ -88,15 +92,19 @@ func (c *Control) reveal(n ledger.Noun, secrets bool) (json.RawMessage, error) {
 		}
 		text, err := c.Seal.Open(string(n.Kind), s)
 		if err != nil {
-			return nil, fault.New(fault.Corrupt, "control.Export", string(n.Kind)+" "+n.Name, err)
+			return s, nil // somebody's words that begin so, or of a key that is lost
 		}
 		return map[string]any{secretKey: text}, nil
 	})
 }
 
 // conceal is reveal the other way. A secret that was left out stays what it is
-// in old, the noun's body before, nil if there is none.
+// in old, the noun's body before, nil if there is none; but only if all else is as
+// it was: a secret does not go to another place.
 func (c *Control) conceal(kind ledger.Kind, body, old json.RawMessage) (json.RawMessage, error) {
+	if old != nil && !alike(body, old) {
+		old = nil
+	}
 	var v, before any
 	if err := json.Unmarshal(body, &v); err != nil {
 		return nil, err
@@ -136,6 +144,37 @@ func (c *Control) conceal(kind ledger.Kind, body, old json.RawMessage) (json.Raw
 		return v
 	}
 	return json.Marshal(walk(v, before))
+}
+
+// alike reports whether two bodies are the same but for their secrets.
+func alike(body, old json.RawMessage) bool {
+	var a, b any
+	if json.Unmarshal(body, &a) != nil || json.Unmarshal(old, &b) != nil {
+		return false
+	}
+	return reflect.DeepEqual(bare(a), bare(b))
+}
+
+// bare replaces what is sealed, or marked as a secret, by nothing.
+func bare(v any) any {
+	switch t := v.(type) {
+	case string:
+		if seal.Sealed(t) {
+			return nil
+		}
+	case []any:
+		for i := range t {
+			t[i] = bare(t[i])
+		}
+	case map[string]any:
+		if _, secret := t[secretKey]; secret && len(t) == 1 {
+			return nil
+		}
+		for k := range t {
+			t[k] = bare(t[k])
+		}
+	}
+	return v
 }
 
 // An Imported says what an import brought.
@@ -189,6 +228,13 @@ func (c *Control) taken(ctx context.Context, tenant int64, a archived) ([]ledger
 	}
 	known := map[string]ledger.Noun{} // of the tenant, by kind and name
 	ids := map[ledger.ID]bool{}       // of all tenants
+	units, err := c.Store.Units(ctx)  // those of the configuration file, and what is gone
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range units {
+		ids[u.Client] = true
+	}
 	for _, kind := range kinds {
 		list, err := c.Store.Nouns(ctx, 0, kind)
 		if err != nil {
@@ -221,6 +267,11 @@ func (c *Control) taken(ctx context.Context, tenant int64, a archived) ([]ledger
 			return nil, bad("an id of %s", an.Kind)
 		}
 		old := n.ID
+		if _, there := known[place]; !there && n.Kind == ledger.Unit {
+			if _, err := c.storageName(ctx, ledger.Noun{Tenant: tenant}, an.Name); err != nil {
+				return nil, err
+			}
+		}
 		if k, ok := known[place]; ok {
 			if k.Managed {
 				return nil, fault.New(fault.Denied, "control.Import", an.Kind+" "+an.Name, errManaged)

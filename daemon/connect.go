@@ -74,22 +74,6 @@ func (d *Daemon) localAllowed(u connectors.Unit) error {
 	return refused
 }
 
-// inReach refuses a storage of the API at an address that may not be reached: it
-// was asked when it was added, but a name can come to mean something else.
-func (d *Daemon) inReach(ctx context.Context, u connectors.Unit) error {
-	loc, err := url.Parse(u.URL)
-	if err != nil || d.control.Reach == nil {
-		return err
-	}
-	if at := loc.Query().Get("endpoint"); at != "" {
-		return d.control.Reach(ctx, at)
-	}
-	if loc.Scheme == "smb" {
-		return d.control.Reach(ctx, "https://"+loc.Host)
-	}
-	return nil
-}
-
 // hookOfAPI is the source of events that come by the API's webhook.
 const hookOfAPI = hookSource + "realtime"
 

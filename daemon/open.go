@@ -34,7 +34,7 @@ func (d *Daemon) open(ctx context.Context, u connectors.Unit) (*connectors.Stora
 		return nil, err
 	}
 	if !u.Managed && u.Client != (ledger.ID{}) { // of the API
-		if err := errors.Join(d.localAllowed(u), d.inReach(ctx, u)); err != nil {
+		if err := d.vet(ctx, u); err != nil {
 			return nil, err
 		}
 	}
