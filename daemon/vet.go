@@ -66,7 +66,7 @@ func (d *Daemon) vet(ctx context.Context, u connectors.Unit) error {
 		reach = append(reach, at)
 	}
 	for _, at := range reach {
-		if err := d.control.Guard.Check(ctx, at); err != nil {
+		if err := d.control.Reach(ctx, at); err != nil {
 			return err
 		}
 	}

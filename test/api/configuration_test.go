@@ -2,8 +2,10 @@ package api_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"mime/multipart"
 	"net/http"
 	"strings"
@@ -123,6 +125,51 @@ func secretOf(t *testing.T, w *world, unit string) string {
 		t.Fatal(err)
 	}
 	return body.Options["secret_key"]
+}
+
+// TestHostileArchive: an archive of an administrator brings no storage that reads
+// this machine's files, reaches what may not be, or takes a name that is ours; and a
+// secret does not follow its noun to another place.
+func TestHostileArchive(t *testing.T) {
+	w := start(t, setup{closed: true})
+	a := w.admin()
+	archive := func(kind, name, body string) []byte {
+		var b bytes.Buffer
+		b.WriteString("landwaiter configuration 1\n")
+		z := gzip.NewWriter(&b)
+		fmt.Fprintf(z, `{"nouns":[{"id":%q,"kind":%q,"name":%q,"body":%s}]}`, ledger.NewID(), kind, name, body)
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	upload(t, a, archive("unit", "quarantine", `{"url":"s3://b"}`), "", http.StatusBadRequest)
+	upload(t, a, archive("unit", "tenant-2:x", `{"url":"s3://b"}`), "", http.StatusBadRequest)
+	for name, body := range map[string]string{
+		"file":     `{"url":"file:///etc"}`,
+		"key file": `{"url":"gs://b","options":{"key_file":{"$secret":"/etc/passwd"}}}`,
+		"external": `{"url":"gs://b","options":{"credentials_json":{"$secret":"{\"type\":\"external_account\"}"}}}`,
+		"endpoint": `{"url":"s3://b","options":{"endpoint":{"$secret":"http://127.0.0.1:9"},"access_key":{"$secret":"a"},"secret_key":{"$secret":"b"}}}`,
+	} {
+		upload(t, a, archive("unit", name, body), "", http.StatusOK)
+		w.until("refused: "+name, func() bool {
+			got := a.call("GET", "/api/landwaiter/storages", nil, http.StatusOK)
+			list, _ := at(got, "entries").([]any)
+			for _, e := range list {
+				if word(e, "unit") == name {
+					return word(e, "state") == "down" && !strings.Contains(word(e, "detail"), "being opened")
+				}
+			}
+			return strings.Contains(w.log.String(), "cannot be served") && strings.Contains(w.log.String(), name) // not even that far
+		})
+	}
+	group := word(a.call("POST", "/api/group", map[string]any{"name": "G", "description": "sealed:1:AAAA"}, http.StatusOK), "groupId")
+	keep(t, w, "invoices", group)
+	upload(t, a, archive("unit", "invoices", `{"url":"s3://bucket?endpoint=http://192.0.2.1","options":{"access_key":{"$secret":null},"secret_key":{"$secret":null}}}`), "", http.StatusOK)
+	if got := secretOf(t, w, "invoices"); got != "" {
+		t.Errorf("the secret went along: %q", got)
+	}
+	a.call("POST", "/api/settings/encryption/generate", nil, http.StatusOK) // words that look sealed do not stop it
 }
 
 // TestRotatedSecrets: what was sealed with the old key opens with the new one,
