@@ -51,7 +51,6 @@ func listed[N, T any](list []N, word func(N) T) *entries[T] {
 	return out
 }
 
-
 // count is the answer of an operation that counts.
 type count struct {
 	Body struct {
